@@ -9,7 +9,7 @@ use clipway_model::source::SourceOptions;
 use crate::failure::Failure;
 
 /// Preprocessing and tokenizer of a source.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct ReadingOptions {
     /// Per-channel mean for preprocessing
     #[arg(long, value_names = ["R", "G", "B"], num_args = 3, allow_negative_numbers = true)]

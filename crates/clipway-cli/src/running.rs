@@ -5,6 +5,7 @@ use clipway_model::plan::Towers;
 use clipway_model::source::Source;
 use clipway_run::clip::Clip;
 use clipway_run::load::{self, LoadOptions};
+use clipway_run::onnx::OnnxFolder;
 use clipway_run::space::Identity;
 
 use crate::failure::Failure;
@@ -35,13 +36,6 @@ pub struct ModelArguments {
 impl ModelArguments {
     /// Loads towers of a folder or another source to run them: the requested ones that exist.
     pub fn load(&self, name: &SourceName, towers: Towers, ui: &Ui) -> Result<(Clip, Origin), Failure> {
-        if let Some(folder) = graphs(name, self.source.backend)? {
-            for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
-                ui.note(note);
-            }
-            let clip = folder.load(towers).map_err(|error| onnx_failure(&error))?;
-            return Ok((clip, Origin(None)));
-        }
         let load = LoadOptions {
             towers: Some(towers),
             apply_orientation: self.images.apply_orientation,
@@ -49,25 +43,65 @@ impl ModelArguments {
             compute: self.run.compute(),
             ..load_options(ui)?
         };
-        let options = self.reading.added_to(self.source.options(Some(name)))?;
-        let source = load::resolve(&self.source.open(name)?, &options, load.tokenizer.as_deref());
-        let source = source.map_err(|error| load_failure(&error))?;
-        for note in source.notes() {
-            ui.note(note);
-        }
-        let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
-        Ok((clip, Origin(Some((source, load)))))
+        load_with(name, &self.source, &self.reading, load, ui)
     }
 }
 
-/// What a model was loaded from; nothing is known of ONNX graphs.
+/// Loads a source to run it, ONNX graphs or a model for the engine.
+///
+/// # Errors
+/// A source or a tokenizer that cannot be read, and a model that cannot be run.
+pub fn load_with(
+    name: &SourceName,
+    arguments: &SourceArguments,
+    reading: &ReadingOptions,
+    load: LoadOptions,
+    ui: &Ui,
+) -> Result<(Clip, Origin), Failure> {
+    if let Some(folder) = graphs(name, arguments.backend)? {
+        for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
+            ui.note(note);
+        }
+        let clip = folder.load(load.towers.unwrap_or(Towers::Both)).map_err(|error| onnx_failure(&error))?;
+        return Ok((clip.with_orientation(load.apply_orientation), Origin::Graphs(Box::new(folder))));
+    }
+    let options = reading.added_to(arguments.options(Some(name)))?;
+    let source = load::resolve(&arguments.open(name)?, &options, load.tokenizer.as_deref());
+    let source = source.map_err(|error| load_failure(&error))?;
+    for note in source.notes() {
+        ui.note(note);
+    }
+    let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
+    Ok((clip, Origin::Source(Box::new((source, load)))))
+}
+
+/// What a model was loaded from.
 #[derive(Debug)]
-pub struct Origin(Option<(Source, LoadOptions)>);
+pub enum Origin {
+    /// A model for the engine.
+    Source(Box<(Source, LoadOptions)>),
+    /// ONNX graphs.
+    Graphs(Box<OnnxFolder>),
+}
 
 impl Origin {
-    /// What the model's features are of; `None` for ONNX graphs. The weights are read if no `clipway.json` lists them.
-    pub fn identity(&self, clip: &Clip) -> Result<Option<Identity>, Failure> {
-        let Some((source, load)) = &self.0 else { return Ok(None) };
-        Identity::of(source, clip, load).map(Some).map_err(|error| space_failure(&error))
+    /// What the model's features are of. The weights are read if no `clipway.json` lists them, and graphs always.
+    pub fn identity(&self, clip: &Clip) -> Result<Identity, Failure> {
+        let identity = match self {
+            Origin::Source(loaded) => Identity::of(&loaded.0, clip, &loaded.1),
+            Origin::Graphs(folder) => Identity::of_graphs(folder, clip),
+        };
+        identity.map_err(|error| space_failure(&error))
+    }
+
+    /// Loads other towers of the same model.
+    pub fn load(&self, towers: Towers) -> Result<Clip, Failure> {
+        match self {
+            Origin::Source(loaded) => {
+                let load = LoadOptions { towers: Some(towers), ..loaded.1.clone() };
+                Clip::load(&loaded.0, &load).map_err(|error| load_failure(&error))
+            }
+            Origin::Graphs(folder) => folder.load(towers).map_err(|error| onnx_failure(&error)),
+        }
     }
 }

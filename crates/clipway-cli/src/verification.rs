@@ -10,7 +10,7 @@ use clipway_run::space::SpaceError;
 use clipway_run::verify::{Inputs, Report, VerifyError};
 
 use crate::failure::{self, Failure, chain};
-use crate::source::{clip_failure, load_failure, source_failure};
+use crate::source::{clip_failure, load_failure, onnx_failure, source_failure};
 use crate::text::read_texts;
 
 /// What to run a verification on.
@@ -110,6 +110,7 @@ pub fn space_failure(error: &SpaceError) -> Failure {
     match error {
         SpaceError::Source(error) => source_failure(error),
         SpaceError::Load(error) => load_failure(error),
+        SpaceError::Graphs(error) => onnx_failure(error),
         _ => Failure::no(error.code(), chain(error)),
     }
 }

@@ -91,6 +91,8 @@ pub enum Place {
     EntryByte(String, u64),
     /// A tensor, by name.
     Tensor(String),
+    /// A row of a table, from 0.
+    Row(u64),
     /// A path into a JSON document, such as `$.vision_cfg.layers`.
     Json(String),
 }
@@ -102,6 +104,7 @@ impl fmt::Display for Place {
             Place::Byte(offset) => write!(f, "byte {offset}"),
             Place::Entry(name) => write!(f, "entry `{}`", shown(name)),
             Place::EntryByte(name, offset) => write!(f, "entry `{}`, byte {offset}", shown(name)),
+            Place::Row(number) => write!(f, "row {number}"),
             Place::Tensor(name) => write!(f, "tensor `{}`", shown(name)),
             Place::Json(path) => write!(f, "`{}`", shown(path)),
         }

@@ -54,7 +54,7 @@ pub use onnx::{
     OnnxAttribute, OnnxConstant, OnnxDim, OnnxExternal, OnnxFile, OnnxGraph, OnnxInterface, OnnxLayout,
     OnnxNode, OnnxOperation, OnnxPlace, OnnxPort, OnnxValue, OpenExternal, write_onnx,
 };
-pub use parquet::{ParquetRow, ParquetWriter, write_parquet};
+pub use parquet::{ParquetColumn, ParquetFile, ParquetKind, ParquetRow, ParquetWriter, write_parquet};
 pub use pytorch::{
     ByteOrder, DistributedFile, DistributedIndex, Global, GlobalKind, PickleKind, PickleValue, PytorchFile,
     PytorchOptions, WriterFacts, write_pytorch,

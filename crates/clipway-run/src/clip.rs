@@ -96,6 +96,12 @@ impl Clip {
         self
     }
 
+    /// The same model, with images rotated by their EXIF orientation or as they are stored.
+    pub fn with_orientation(mut self, apply: bool) -> Clip {
+        self.preprocess.apply_orientation = apply;
+        self
+    }
+
     /// Whether images can be encoded.
     pub fn has_image_tower(&self) -> bool {
         self.encoder.image_input().is_some()

@@ -8,7 +8,7 @@ use serde::Serialize;
 pub struct ModelInfo {
     /// Names by which requests may ask for it; the first one is in answers.
     pub names: Vec<String>,
-    /// The fingerprint of the space of its features (`clipway_run::space`); `None` for ONNX graphs.
+    /// The fingerprint of the space of its features (`clipway_run::space`); `None` where it is not known.
     pub fingerprint: Option<String>,
     /// Whether the artifact has the report of a verification that passed; `None` without an artifact or a report.
     pub verified: Option<bool>,

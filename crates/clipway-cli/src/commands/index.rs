@@ -12,7 +12,7 @@ use clipway_model::output::InPlace;
 use clipway_model::plan::Towers;
 use clipway_run::clip::Clip;
 use clipway_run::load::LoadOptions;
-use clipway_run::space::{Identity, Probing, Space};
+use clipway_run::space::Space;
 use clipway_search::{Index as Opened, NewIndex, Writer};
 use glob::Pattern;
 use indicatif::ProgressBar;
@@ -22,7 +22,7 @@ use super::index_actions::IndexAction;
 use crate::failure::{Failure, INTERRUPTED, chain};
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
-use crate::searching::{index_failure, load_model, same_space};
+use crate::searching::{BackendOption, IndexModel, index_failure, load_model, same_space};
 use crate::signals;
 use crate::source::{clip_failure, load_options};
 use crate::source_name::SourceName;
@@ -74,6 +74,9 @@ pub struct Index {
 
     #[command(flatten)]
     run: RunArguments,
+
+    #[command(flatten)]
+    backend: BackendOption,
 }
 
 /// How many times as long as a look the time between two is, at least.
@@ -139,8 +142,9 @@ impl Index {
             let message = "none of the folders can be read";
             return Err(Failure::could_not_run("io", message).hint("nothing was changed in the index"));
         }
-        let (clip, identity) = load_images(&self.model, &self.images, &self.run, ui)?;
-        let space = self.space(identity, &clip)?;
+        let model = load_images(&self.model, &self.images, &self.run, &self.backend, ui)?;
+        let space = self.space(&model)?;
+        let clip = model.clip;
         let summary = self.brought_up(&walked, &clip, ui)?;
         for empty in summary.empty.iter().filter(|_| summary.kept > 0) {
             ui.warn(&format!(
@@ -239,15 +243,15 @@ impl Index {
     }
 
     /// The space of the index, which the model's must be; a new index takes the model's.
-    fn space(&self, identity: Identity, clip: &Clip) -> Result<Space, Failure> {
+    fn space(&self, loaded: &IndexModel) -> Result<Space, Failure> {
         if self.is_new() {
-            let space = identity.space(clip, Probing::Whole).map_err(|error| clip_failure(&error))?;
+            let space = loaded.new_space()?;
             let model = std::path::absolute(&*self.model).unwrap_or_else(|_| self.model.to_path_buf());
             let new = NewIndex { space: space.clone(), model: Some(model) };
             Opened::create(self.path(), new).map_err(|error| index_failure(&error))?;
             return Ok(space);
         }
-        same_space(self.path(), identity, clip)
+        same_space(self.path(), loaded)
     }
 }
 
@@ -268,15 +272,16 @@ pub(super) fn load_images(
     model: &SourceName,
     images: &ImageOptions,
     run: &RunArguments,
+    backend: &BackendOption,
     ui: &Ui,
-) -> Result<(Clip, Identity), Failure> {
+) -> Result<IndexModel, Failure> {
     let load = LoadOptions {
         towers: Some(Towers::Image),
         apply_orientation: images.apply_orientation,
         compute: run.compute(),
         ..load_options(ui)?
     };
-    load_model(model, &load, ui)
+    load_model(model, load, backend, ui)
 }
 
 /// The bar of the images that are read.

@@ -9,7 +9,6 @@ use clipway_model::input::{self, Kind};
 use clipway_run::clip::Clip;
 use clipway_run::encoder::normalize;
 use clipway_run::image::preprocess;
-use clipway_run::space::Probing;
 use clipway_search::{Index, IndexError, Item, NewIndex, import};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +16,7 @@ use super::index::load_images;
 use crate::failure::Failure;
 use crate::images::ImageOptions;
 use crate::options::RunArguments;
-use crate::searching::{FeatureSource, index_failure, same_space};
+use crate::searching::{BackendOption, Columns, FeatureFiles, FeatureSource, index_failure, same_space};
 use crate::source::clip_failure;
 use crate::source_name::SourceName;
 use crate::text::counted;
@@ -38,7 +37,8 @@ const COMMIT_ROWS: usize = 1 << 16;
 /// Write a new index of features that another program made with the same model
 #[derive(Args)]
 pub struct ImportArguments {
-    /// The features: a folder in clip-retrieval's layout, `.npy`, or the `.safetensors` of `clipway embed` or `index export`
+    /// The features: a folder in clip-retrieval's layout or of Parquet tables, `.parquet`, `.npy`, or the `.safetensors` of
+    /// `clipway embed` or `index export`
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
 
@@ -60,15 +60,22 @@ pub struct ImportArguments {
     #[arg(long, value_name = "DIR", conflicts_with = "model")]
     space_of: Option<PathBuf>,
 
-    /// The files of the rows, in order: a path in each line, or in a `.jsonl` an object with `image_path`, `file` or `path`
+    /// The files of the rows, in order, instead of those that the source names: a path in each line, or in a `.jsonl` an
+    /// object with `image_path`, `file` or `path`
     #[arg(long, value_name = "FILE")]
     paths: Option<PathBuf>,
+
+    #[command(flatten)]
+    columns: Columns,
 
     #[command(flatten)]
     images: ImageOptions,
 
     #[command(flatten)]
     run: RunArguments,
+
+    #[command(flatten)]
+    backend: BackendOption,
 }
 
 impl ImportArguments {
@@ -87,13 +94,15 @@ impl ImportArguments {
 
     /// Writes the index.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
-        let (clip, identity) = load_images(&self.model, &self.images, &self.run, ui)?;
-        let source = FeatureSource::open(&self.source, self.paths.as_deref(), clip.embed_dim())?;
+        let loaded = load_images(&self.model, &self.images, &self.run, &self.backend, ui)?;
+        let files =
+            FeatureFiles { source: &self.source, paths: self.paths.as_deref(), columns: &self.columns };
+        let source = FeatureSource::open(&files, loaded.clip.embed_dim())?;
         let space = match &self.space_of {
-            None => identity.space(&clip, Probing::Whole).map_err(|error| clip_failure(&error))?,
-            Some(path) => same_space(path, identity, &clip)?,
+            None => loaded.new_space()?,
+            Some(path) => same_space(path, &loaded)?,
         };
-        let samples = self.samples(&source.paths, &clip)?;
+        let samples = self.samples(&source.paths, &loaded.clip)?;
         if samples.is_empty() {
             ui.warn("none of the files can be read here, so no feature was compared with the model's");
         }

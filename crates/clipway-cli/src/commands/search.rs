@@ -12,8 +12,8 @@ use crate::images::ImageOptions;
 use crate::output;
 use crate::pool;
 use crate::searching::{
-    Answer, Answers, Encoded, Output, Query, Term, WantedOptions, WeightedTerm, index_failure, link,
-    write_page,
+    Answer, Answers, BackendOption, Encoded, Output, Preview, Query, Term, WantedOptions, WeightedTerm,
+    index_failure, link, previews, write_page,
 };
 use crate::source_name::SourceName;
 use crate::ui::Ui;
@@ -57,6 +57,18 @@ pub struct Search {
     #[arg(long, short = '0')]
     print0: bool,
 
+    /// Show the results as pictures in the terminal
+    #[arg(
+        long,
+        value_name = "WAY",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "auto",
+        conflicts_with_all = ["paths", "print0", "json"]
+    )]
+    preview: Option<Preview>,
+
     /// Write the results as a web page with thumbnails, one file, which must be new
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -67,6 +79,9 @@ pub struct Search {
 
     #[command(flatten)]
     wanted: WantedOptions,
+
+    #[command(flatten)]
+    backend: BackendOption,
 
     #[command(flatten)]
     images: ImageOptions,
@@ -81,12 +96,18 @@ impl Search {
     /// Searches; without a result the answer is no.
     pub fn run(self, ui: &Ui) -> Result<bool, Failure> {
         let options = self.wanted.options()?;
+        let preview = self.preview.map(Preview::resolved).transpose()?;
         let index = Index::open(&self.index).map_err(|error| index_failure(&error))?;
         let page = self.html.as_ref().map(|out| output::file(out, false, &[])).transpose()?;
         let links = self.link_to.as_ref().map(|out| output::folder(out)).transpose()?;
         let queries = self.queries(&index)?;
-        let encoded =
-            Encoded { index: &index, model: &self.model, images: &self.images, templates: &self.template };
+        let encoded = Encoded {
+            index: &index,
+            model: &self.model,
+            backend: &self.backend,
+            images: &self.images,
+            templates: &self.template,
+        };
         let features = encoded.queries(&queries, ui)?;
         let found = index.search(pool::processor(ui)?, &features, &options);
         let found = found.map_err(|error| index_failure(&error))?;
@@ -107,6 +128,10 @@ impl Search {
         }
         if let Some(staging) = links.filter(|_| any) {
             link(&answers.paths(), staging, ui)?;
+        }
+        if let Some(preview) = preview {
+            ui.data_bytes(&previews(&answers, preview, &self.images.limits()))?;
+            return Ok(any);
         }
         let output = match (self.paths, self.print0) {
             (true, _) => Output::Paths,

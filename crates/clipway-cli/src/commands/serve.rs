@@ -91,8 +91,8 @@ enum LogFormat {
 /// What is served.
 struct Loaded {
     clip: Clip,
-    /// The fingerprint of the space of its features; `None` for ONNX graphs.
-    fingerprint: Option<String>,
+    /// The fingerprint of the space of its features.
+    fingerprint: String,
     gallery: Option<Arc<dyn Gallery>>,
 }
 
@@ -138,19 +138,14 @@ impl Serve {
     fn load(&self, ui: &Ui) -> Result<Loaded, Failure> {
         let (clip, origin) = self.model.load(&self.source.name, Towers::Both, ui)?;
         let identity = origin.identity(&clip)?;
-        let fingerprint = identity.as_ref().map(|identity| identity.fingerprint().to_owned());
+        let fingerprint = identity.fingerprint().to_owned();
         let gallery = self.gallery(identity, &clip, ui)?;
         Ok(Loaded { clip, fingerprint, gallery })
     }
 
     /// The index, whose features must be comparable with the model's.
     #[cfg(feature = "search")]
-    fn gallery(
-        &self,
-        identity: Option<Identity>,
-        clip: &Clip,
-        ui: &Ui,
-    ) -> Result<Option<Arc<dyn Gallery>>, Failure> {
+    fn gallery(&self, identity: Identity, clip: &Clip, ui: &Ui) -> Result<Option<Arc<dyn Gallery>>, Failure> {
         let open = |path: &PathBuf| Served::open(path, identity, clip, ui.threads());
         let served = self.index.as_ref().map(open).transpose()?;
         Ok(served.map(|served| Arc::new(served) as Arc<dyn Gallery>))
@@ -158,12 +153,12 @@ impl Serve {
 
     /// No index: this build has none.
     #[cfg(not(feature = "search"))]
-    fn gallery(&self, _: Option<Identity>, _: &Clip, _: &Ui) -> Result<Option<Arc<dyn Gallery>>, Failure> {
+    fn gallery(&self, _: Identity, _: &Clip, _: &Ui) -> Result<Option<Arc<dyn Gallery>>, Failure> {
         Ok(None)
     }
 
     /// Names of the model, and what its artifact says.
-    fn model(&self, fingerprint: Option<String>) -> ModelInfo {
+    fn model(&self, fingerprint: String) -> ModelInfo {
         let path = &*self.source.name;
         // A folder of ONNX files alone is no checkpoint, and says nothing.
         let checkpoint = self.model.source.open(&self.source.name).ok();
@@ -174,7 +169,7 @@ impl Serve {
             names.extend(path.file_name().map(|name| name.to_string_lossy().into_owned()));
             names.dedup();
         }
-        ModelInfo::new(names, fingerprint, artifact)
+        ModelInfo::new(names, Some(fingerprint), artifact)
     }
 
     fn keys(&self) -> Result<Keys, Failure> {

@@ -91,13 +91,13 @@ pub struct LoadedModel {
 pub struct ModelOrigin(Origin);
 
 impl ModelOrigin {
-    /// The fingerprint of the space of its features; `None` for ONNX graphs. The weights are read again if no `clipway.json`
-    /// lists them.
+    /// The fingerprint of the space of its features. The weights are read again if no `clipway.json` lists them, and ONNX graphs
+    /// always.
     ///
     /// # Errors
     /// Weights or a tokenizer that cannot be read any more.
-    pub fn fingerprint(&self, clip: &Clip) -> Result<Option<String>, CallError> {
-        Ok(self.0.identity(clip)?.map(|identity| identity.fingerprint().to_owned()))
+    pub fn fingerprint(&self, clip: &Clip) -> Result<String, CallError> {
+        Ok(self.0.identity(clip)?.fingerprint().to_owned())
     }
 }
 

@@ -10,7 +10,7 @@ use clipway_run::zero_shot::fill_template;
 use clipway_search::Index;
 
 use super::index_failure;
-use super::model::load_model;
+use super::model::{BackendOption, IndexModel, load_model};
 use super::space::check_space;
 use super::terms::{Query, Term};
 use crate::failure::{self, Failure, chain};
@@ -28,6 +28,8 @@ pub struct Encoded<'a> {
     pub index: &'a Index,
     /// The model; empty for the one that the index names.
     pub model: &'a SourceName,
+    /// What runs it.
+    pub backend: &'a BackendOption,
     /// How images are read.
     pub images: &'a ImageOptions,
     /// Templates that texts are put into; none for texts as they are.
@@ -127,7 +129,7 @@ impl Encoded<'_> {
             apply_orientation: self.images.apply_orientation,
             ..load_options(ui)?
         };
-        let (clip, identity) = load_model(&name, &load, ui)?;
+        let IndexModel { clip, identity, .. } = load_model(&name, load, self.backend, ui)?;
         check_space(self.index, identity, &clip)?;
         Ok(clip)
     }

@@ -10,6 +10,7 @@ use clipway_search::IndexError;
 use serde::Deserialize;
 
 use super::index_failure;
+use super::table::{Columns, Table};
 use crate::failure::{self, Failure};
 
 /// Most bytes of a file of paths.
@@ -18,15 +19,32 @@ const MOST_PATH_FILE_BYTES: u64 = 4 << 30;
 /// The tensor of `clipway embed` and `clipway index export`.
 const TENSOR: &str = "image_features";
 
-/// Matrices of features, and the path of each row.
+/// Features in one file or several, and the path of each row.
 pub struct FeatureSource {
     parts: Vec<Part>,
+    width: usize,
     /// The paths, in the order of the rows.
     pub paths: Vec<String>,
 }
 
+/// Where features and their paths are.
+pub struct FeatureFiles<'a> {
+    /// A folder in clip-retrieval's layout, a folder of Parquet tables, or a file.
+    pub source: &'a Path,
+    /// A file of paths, for a source without.
+    pub paths: Option<&'a Path>,
+    /// Columns of Parquet tables.
+    pub columns: &'a Columns,
+}
+
+/// A file of features.
+enum Part {
+    Matrix(Matrix),
+    Table(Table),
+}
+
 /// A matrix in a file.
-struct Part {
+struct Matrix {
     path: PathBuf,
     source: Arc<FileSource>,
     file: Box<dyn TensorFile>,
@@ -41,14 +59,17 @@ struct Line {
 }
 
 impl FeatureSource {
-    /// Opens a folder in clip-retrieval's layout, `.npy` or `.safetensors`; a width other than `width` and counts that differ
-    /// are refused. Paths are read from a file with one in each line, or with an object of JSON in each line.
+    /// Opens a folder in clip-retrieval's layout, a folder of Parquet tables, or a file: `.npy`, `.safetensors` or
+    /// `.parquet`; a width other than `width` and counts that differ are refused. Paths are those of the source, or of a file
+    /// with one in each line, or with an object of JSON in each line.
     ///
     /// # Errors
     /// A source of another kind, files that are damaged or do not fit, and paths that are missing.
-    pub fn open(source: &Path, paths: Option<&Path>, width: usize) -> Result<FeatureSource, Failure> {
-        let files = if source.is_dir() { parts_of(source)? } else { vec![source.to_owned()] };
-        let parts = files.into_iter().map(Part::open).collect::<Result<Vec<Part>, _>>()?;
+    pub fn open(files: &FeatureFiles<'_>, width: usize) -> Result<FeatureSource, Failure> {
+        let source = files.source;
+        let found = if source.is_dir() { parts_of(source)? } else { Parts::of_file(source) };
+        let open = |path: &PathBuf| Part::open(path, files.columns);
+        let parts = found.features.iter().map(open).collect::<Result<Vec<Part>, _>>()?;
         for part in &parts {
             part.check(width)?;
         }
@@ -56,29 +77,36 @@ impl FeatureSource {
         if rows == 0 {
             return Err(Failure::no("missing", format!("`{}` has no rows", shown_path(source))));
         }
-        let (named, paths) = match paths {
+        let (named, paths) = match files.paths {
             Some(file) => (file, read_paths(file)?),
-            None => (source, paths_inside(&parts, source)?),
+            None => (source, found.paths(&parts, files)?),
         };
         if paths.len() != rows {
             let message = format!("`{}`: expected {rows} paths, one for each row", shown_path(named));
             return Err(Failure::no("shape-mismatch", format!("{message}, found {}", paths.len())));
         }
-        Ok(FeatureSource { parts, paths })
+        Ok(FeatureSource { parts, width, paths })
     }
 
-    /// Shows each row, with its number, to a visitor; a few MiB are in memory at a time, unless an `.npy` file is stored by
-    /// columns or big-endian, which is read whole.
+    /// Shows each row, with its number, to a visitor; a few MiB are in memory at a time, or a page of Parquet, unless an `.npy`
+    /// file is stored by columns or big-endian, which is read whole.
     ///
     /// # Errors
-    /// Damaged files, files that change meanwhile, and the visitor's error.
+    /// Damaged files, files that change meanwhile, a row without a direction, and the visitor's error.
     pub fn visit(
         &self,
         mut visitor: impl FnMut(usize, &[f32]) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut number = 0;
         for part in &self.parts {
-            part.visit(&mut |row| {
+            let first = number;
+            part.visit(self.width, &mut |row| {
+                if let Some(found) = without_direction(row) {
+                    let (path, row) = (shown_path(part.path()), number - first);
+                    let message =
+                        format!("`{path}`: row {row}: expected a feature with a direction, found {found}");
+                    return Err(Failure::no("not-finite", message));
+                }
                 number += 1;
                 visitor(number - 1, row)
             })?;
@@ -87,26 +115,79 @@ impl FeatureSource {
     }
 }
 
+/// What keeps a feature from being scaled to length 1.
+fn without_direction(row: &[f32]) -> Option<String> {
+    let bad = row.iter().position(|value| !value.is_finite());
+    match bad {
+        Some(at) => Some(format!("{} as value {at}", row[at])),
+        None => row.iter().all(|value| *value == 0.0).then(|| "zeros alone".to_owned()),
+    }
+}
+
 impl Part {
-    fn open(path: PathBuf) -> Result<Part, Failure> {
-        let source = Arc::new(input::open(&path, Kind::Weights).map_err(|error| failure::input(&error))?);
+    fn open(path: &PathBuf, columns: &Columns) -> Result<Part, Failure> {
         let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
-        let refuse = |error: FormatError| refused(&path, &error);
-        let file: Box<dyn TensorFile> = match end.as_str() {
-            "npy" => Box::new(NpyFile::open(source.clone()).map_err(refuse)?),
-            "safetensors" => Box::new(SafetensorsFile::open(source.clone()).map_err(refuse)?),
+        match end.as_str() {
+            "parquet" => Table::open(path, columns).map(Part::Table),
+            "npy" | "safetensors" => Matrix::open(path.clone(), &end).map(Part::Matrix),
             _ => {
-                let message = format!("`{}`: unknown kind of file for features", shown_path(&path));
-                return Err(Failure::no("unknown-format", message)
-                    .hint("pass a `.npy` or `.safetensors` file, or a folder with `img_emb/img_emb_0.npy`"));
+                let message = format!("`{}`: unknown kind of file for features", shown_path(path));
+                Err(Failure::no("unknown-format", message).hint(
+                    "pass a `.npy`, `.safetensors` or `.parquet` file, or a folder with `img_emb/img_emb_0.npy`",
+                ))
             }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Part::Matrix(matrix) => &matrix.path,
+            Part::Table(table) => table.path(),
+        }
+    }
+
+    fn rows(&self) -> usize {
+        match self {
+            Part::Matrix(matrix) => matrix.rows(),
+            Part::Table(table) => table.rows(),
+        }
+    }
+
+    /// Refuses what has no floats of this width, as far as the descriptions of files say it.
+    fn check(&self, width: usize) -> Result<(), Failure> {
+        match self {
+            Part::Matrix(matrix) => matrix.check(width),
+            // Its lists are measured one by one, as they are read.
+            Part::Table(_) => Ok(()),
+        }
+    }
+
+    fn visit(
+        &self,
+        width: usize,
+        visitor: &mut dyn FnMut(&[f32]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        match self {
+            Part::Matrix(matrix) => matrix.visit(visitor),
+            Part::Table(table) => table.visit(width, visitor),
+        }
+    }
+}
+
+impl Matrix {
+    fn open(path: PathBuf, end: &str) -> Result<Matrix, Failure> {
+        let source = Arc::new(input::open(&path, Kind::Weights).map_err(|error| failure::input(&error))?);
+        let refuse = |error: FormatError| refused(&path, &error);
+        let file: Box<dyn TensorFile> = match end {
+            "npy" => Box::new(NpyFile::open(source.clone()).map_err(refuse)?),
+            _ => Box::new(SafetensorsFile::open(source.clone()).map_err(refuse)?),
         };
         let named = |info: &TensorInfo| info.name.is_empty() || info.name == TENSOR;
         let Some(tensor) = file.tensors().iter().position(named) else {
             let message = format!("`{}` has no tensor `{TENSOR}`", shown_path(&path));
             return Err(Failure::no("missing", message));
         };
-        Ok(Part { path, source, file, tensor })
+        Ok(Matrix { path, source, file, tensor })
     }
 
     fn info(&self) -> &TensorInfo {
@@ -158,19 +239,55 @@ impl Part {
     }
 }
 
-/// The parts of a folder in clip-retrieval's layout, by their numbers.
-fn parts_of(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// The files of a source.
+struct Parts {
+    features: Vec<PathBuf>,
+    /// The tables with their paths, one for each, in clip-retrieval's layout.
+    metadata: Option<Vec<PathBuf>>,
+}
+
+impl Parts {
+    fn of_file(path: &Path) -> Parts {
+        Parts { features: vec![path.to_owned()], metadata: None }
+    }
+
+    /// The paths that the source has beside its features.
+    fn paths(&self, parts: &[Part], files: &FeatureFiles<'_>) -> Result<Vec<String>, Failure> {
+        let mut paths = Vec::new();
+        for (number, part) in parts.iter().enumerate() {
+            let beside = self.metadata.as_ref().map(|metadata| metadata[number].as_path());
+            match (part, beside) {
+                (Part::Matrix(matrix), Some(table)) if table.is_file() => {
+                    let table = Table::of_paths(table, files.columns)?;
+                    if table.rows() != matrix.rows() {
+                        let [table, matrix] = [(table.path(), table.rows()), (&matrix.path, matrix.rows())]
+                            .map(|(path, rows)| format!("`{}` has {rows} rows", shown_path(path)));
+                        return Err(Failure::no("shape-mismatch", format!("{matrix}, and {table}")));
+                    }
+                    table.paths(&mut paths)?;
+                }
+                (Part::Table(table), _) => table.paths(&mut paths)?,
+                (Part::Matrix(matrix), _) => paths.extend(matrix.paths()?),
+            }
+        }
+        Ok(paths)
+    }
+}
+
+/// The files of a folder: in clip-retrieval's layout by their numbers, else Parquet tables by their names.
+fn parts_of(folder: &Path) -> Result<Parts, Failure> {
     let inside = folder.join("img_emb");
-    let entries = std::fs::read_dir(&inside).map_err(|error| {
-        failure::folder(&inside, &error).hint("clip-retrieval's layout has `img_emb/img_emb_0.npy`")
-    })?;
+    if !inside.is_dir() {
+        return tables_of(folder);
+    }
     let mut parts = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| failure::folder(&inside, &error))?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("img_emb_")?.strip_suffix(".npy"));
-        if let Some(number) = number.and_then(|number| number.parse::<u64>().ok()) {
-            parts.push((number, entry.path()));
+    for path in listed(&inside)? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let digits = name.and_then(|name| name.strip_prefix("img_emb_")?.strip_suffix(".npy"));
+        if let Some((digits, number)) = digits.and_then(|digits| Some((digits, digits.parse::<u64>().ok()?)))
+        {
+            let metadata = folder.join("metadata").join(format!("metadata_{digits}.parquet"));
+            parts.push((number, path.clone(), metadata));
         }
     }
     parts.sort();
@@ -178,24 +295,43 @@ fn parts_of(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         let message = format!("`{}` has no `img_emb_N.npy`", shown_path(&inside));
         return Err(Failure::no("missing", message));
     }
-    Ok(parts.into_iter().map(|(_, path)| path).collect())
+    let (features, metadata) = parts.into_iter().map(|(_, features, metadata)| (features, metadata)).unzip();
+    Ok(Parts { features, metadata: Some(metadata) })
 }
 
-/// The paths that the metadata of safetensors have.
-fn paths_inside(parts: &[Part], source: &Path) -> Result<Vec<String>, Failure> {
-    let metadata = parts.iter().flat_map(|part| part.file.metadata());
-    let files = metadata.filter(|(key, _)| key == "files").map(|(_, files)| files).next();
-    let Some(files) = files else {
-        let message = format!("`{}` does not say which files its rows belong to", shown_path(source));
-        return Err(Failure::could_not_run("missing", message).hint(
-            "pass `--paths FILE`, a path in each line; of clip-retrieval's tables: python -c \"import glob, pandas; [print(p) \
-             for f in sorted(glob.glob('metadata/*.parquet')) for p in pandas.read_parquet(f).image_path]\" > FILE",
+/// The tables of a folder that another program wrote one data set into.
+fn tables_of(folder: &Path) -> Result<Parts, Failure> {
+    let mut features = listed(folder)?;
+    features.retain(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet")));
+    features.sort();
+    if features.is_empty() {
+        let message = format!("`{}` has no features", shown_path(folder));
+        return Err(Failure::no("missing", message).hint(
+            "clip-retrieval's layout has `img_emb/img_emb_0.npy`; other programs write `.parquet` files",
         ));
-    };
-    serde_json::from_str(files).map_err(|error| {
-        let message = format!("`{}`: `files` in its metadata: {error}", shown_path(source));
-        Failure::no("malformed", message)
-    })
+    }
+    Ok(Parts { features, metadata: None })
+}
+
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let refuse = |error: std::io::Error| failure::folder(folder, &error);
+    let entries = std::fs::read_dir(folder).map_err(refuse)?;
+    entries.map(|entry| Ok(entry.map_err(refuse)?.path())).collect()
+}
+
+impl Matrix {
+    /// The paths that the metadata of safetensors have.
+    fn paths(&self) -> Result<Vec<String>, Failure> {
+        let Some((_, files)) = self.file.metadata().iter().find(|(key, _)| key == "files") else {
+            let message = format!("`{}` does not say which files its rows belong to", shown_path(&self.path));
+            let hint = "pass `--paths FILE`, a path in each line; clip-retrieval's layout has them in `metadata/metadata_0.parquet`";
+            return Err(Failure::could_not_run("missing", message).hint(hint));
+        };
+        serde_json::from_str(files).map_err(|error| {
+            let message = format!("`{}`: `files` in its metadata: {error}", shown_path(&self.path));
+            Failure::no("malformed", message)
+        })
+    }
 }
 
 /// Reads a file of paths.
@@ -226,7 +362,7 @@ fn read_paths(file: &Path) -> Result<Vec<String>, Failure> {
 }
 
 /// Failure for a file that cannot be read as features.
-fn refused(path: &Path, error: &FormatError) -> Failure {
+pub(super) fn refused(path: &Path, error: &FormatError) -> Failure {
     let code = error.code.name();
     let exit_code = failure::exit_of(code);
     Failure { exit_code, ..Failure::no(code, format!("`{}`: {error}", shown_path(path))) }

@@ -4,11 +4,10 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use clipway_formats::{base64, shown, shown_path};
-use clipway_model::input::{self, Kind};
-use clipway_run::image::{DecodeLimits, decode, thumbnail};
+use clipway_run::image::DecodeLimits;
 
 use super::results::{Answers, Found};
-use crate::failure::chain;
+use super::thumbnail::small;
 use crate::html::{self, escaped};
 
 /// Longest side of a thumbnail, in pixels.
@@ -53,7 +52,7 @@ pub fn write_page(answers: &Answers, limits: &DecodeLimits, out: &mut impl Write
 
 fn write_found(found: &Found, limits: &DecodeLimits, out: &mut impl Write) -> io::Result<()> {
     let name = found.path.file_name().map(|name| shown_path(Path::new(name))).unwrap_or_default();
-    let image = match small(&found.path, limits) {
+    let image = match small(&found.path, limits, SIDE).map(|small| small.png()) {
         Ok(file) => format!(
             "<img src=\"data:image/png;base64,{}\" alt=\"{}\" loading=\"lazy\">",
             base64(&file),
@@ -70,11 +69,4 @@ fn write_found(found: &Found, limits: &DecodeLimits, out: &mut impl Write) -> io
         found.hit.cosine,
         escaped(&shown_path(&found.path))
     )
-}
-
-/// A thumbnail of a file, or why there is none.
-fn small(path: &Path, limits: &DecodeLimits) -> Result<Vec<u8>, String> {
-    let bytes = input::read(path, Kind::Image).map_err(|error| error.why())?;
-    let image = decode(&bytes, limits).map_err(|error| chain(&error))?;
-    thumbnail(&image, SIDE).map(|small| small.png()).map_err(|error| chain(&error))
 }

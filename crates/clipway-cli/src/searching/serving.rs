@@ -29,19 +29,9 @@ impl Served {
     /// Opens an index as of its last commit, and checks that the features of a model lie in its space.
     ///
     /// # Errors
-    /// An index that cannot be read, `other-space`, a model whose space is not known, and threads that cannot be started.
-    pub fn open(
-        path: &Path,
-        identity: Option<Identity>,
-        clip: &Clip,
-        threads: usize,
-    ) -> Result<Served, Failure> {
+    /// An index that cannot be read, `other-space`, and threads that cannot be started.
+    pub fn open(path: &Path, identity: Identity, clip: &Clip, threads: usize) -> Result<Served, Failure> {
         let mut index = Index::open(path).map_err(|error| index_failure(&error))?;
-        let Some(identity) = identity else {
-            let message = "ONNX files do not state the space of their features, so no index can be searched";
-            return Err(Failure::could_not_run("unsupported", message)
-                .hint("serve the checkpoint or the exported folder instead"));
-        };
         check_space(&index, identity, clip).map_err(|failure| match failure.code {
             "other-space" => failure.hint("serve the model that the index was made with"),
             _ => failure,

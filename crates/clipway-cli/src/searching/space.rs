@@ -8,6 +8,7 @@ use clipway_run::space::{Identity, Space, Verdict};
 use clipway_search::{Index, IndexError};
 
 use super::index_failure;
+use super::model::IndexModel;
 use crate::failure::Failure;
 use crate::source::clip_failure;
 
@@ -31,9 +32,10 @@ pub fn check_space(index: &Index, identity: Identity, clip: &Clip) -> Result<(),
 ///
 /// # Errors
 /// An index that cannot be read, `other-space`, and inputs that the model refuses.
-pub fn same_space(path: &Path, identity: Identity, clip: &Clip) -> Result<Space, Failure> {
+pub fn same_space(path: &Path, model: &IndexModel) -> Result<Space, Failure> {
     let index = Index::open(path).map_err(|error| index_failure(&error))?;
-    let (space, agreement) = index.space().check(identity, clip).map_err(|error| clip_failure(&error))?;
+    let checked = index.space().check(model.identity.clone(), &model.clip);
+    let (space, agreement) = checked.map_err(|error| clip_failure(&error))?;
     let hint = match agreement.verdict {
         Verdict::Same => return Ok(index.space().clone()),
         Verdict::Twin => {

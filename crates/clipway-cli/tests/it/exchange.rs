@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use clipway_formats::{ParquetRow, write_parquet};
 use clipway_search::Index;
 use serde_json::Value;
 
@@ -67,13 +68,17 @@ fn what_is_exported_is_imported_again() {
     let again = scene.run(&["index", "images", "--index", "back.index", "--json"]).ended(0).json();
     assert_eq!((&again["unchanged"], &again["embedded"]), (&12.into(), &0.into()), "{again}");
     // The other ways out and in.
-    for (file, more) in [("x.npy", &["--paths", "paths.txt"][..]), ("x.safetensors", &[])] {
+    for (file, more) in [("x.npy", &["--paths", "paths.txt"][..]), ("x.safetensors", &[]), ("x.parquet", &[])]
+    {
         scene.run(&["index", "export", "all.index", "--out", file]).ended(0);
         let out = format!("{file}.index");
         let import = ["index", "import", file, "--space-of", "all.index", "--out", &out];
         scene.run(&[&import[..], more].concat()).ended(0);
         check_same(&scene, &out);
     }
+    // The layout's own tables name the files.
+    scene.run(&["index", "import", "layout", "--space-of", "all.index", "--out", "tables.index"]).ended(0);
+    check_same(&scene, "tables.index");
     scene.run(&["index", "export", "all.index", "--out", "x.jsonl"]).ended(0);
     let lines = ["layout", "--paths", "x.jsonl", "--out", "lines.index", "--model", "EXPORTED"];
     scene.run(&[&["index", "import"], &lines[..]].concat()).ended(0);
@@ -136,6 +141,139 @@ fn what_does_not_fit_is_not_imported() {
     assert!(taken.stderr.contains("none of the files can be read here"), "{}", taken.stderr);
 }
 
+/// Writes a table with the columns `file`, `text` and `features`.
+fn table(scene: &Scene, name: &str, rows: &[(Option<&str>, Option<&[f32]>)]) {
+    let mut bytes = Vec::new();
+    let rows =
+        rows.iter().map(|(file, features)| ParquetRow { texts: vec![*file, Some("a")], features: *features });
+    write_parquet(&mut bytes, &["file", "text"], rows).expect("a table in memory");
+    scene.write(name, bytes);
+}
+
+#[test]
+fn tables_that_do_not_fit_are_not_imported() {
+    let scene = Scene::new();
+    let good: Vec<f32> = (0..128).map(|value| (value % 7) as f32 - 2.5).collect();
+    let (mut bad, zeros) = (good.clone(), vec![0.0; 128]);
+    bad[3] = f32::INFINITY;
+    let row = |file, features| (Some(file), features);
+    let first = row("a.jpg", Some(&good[..]));
+    for (name, second) in [
+        ("good", row("b.jpg", Some(&good[..]))),
+        ("infinite", row("b.jpg", Some(&bad))),
+        ("zeros", row("b.jpg", Some(&zeros))),
+        ("null", row("b.jpg", None)),
+        ("short", row("b.jpg", Some(&good[1..]))),
+        ("twice", row("a.jpg", Some(&good))),
+        ("no-file", (None, Some(&good[..]))),
+    ] {
+        table(&scene, &format!("{name}.parquet"), &[first, second]);
+    }
+    let whole = std::fs::read(scene.path("good.parquet")).expect("a table");
+    scene.write("cut.parquet", &whole[..whole.len() - 9]);
+    let mut flipped = whole.clone();
+    flipped[4] ^= 0x40;
+    scene.write("flipped.parquet", flipped).write("no.parquet", "no table");
+    table(&scene, "none.parquet", &[]);
+    for (name, more, expected, message) in [
+        (
+            "infinite",
+            &[][..],
+            "not-finite",
+            "row 1: expected a feature with a direction, found inf as value 3",
+        ),
+        ("zeros", &[], "not-finite", "row 1: expected a feature with a direction, found zeros alone"),
+        ("null", &[], "bad-value", "row 1: expected a list of 128 values, found null"),
+        ("short", &[], "bad-value", "row 1: expected a list of 128 values, found 127"),
+        ("twice", &[], "bad-value", "the path belongs to two rows"),
+        ("no-file", &[], "bad-value", "row 1: expected a text, found null"),
+        ("cut", &[], "truncated", "the file may be cut off"),
+        ("flipped", &[], "malformed", "byte 4"),
+        ("no", &[], "unknown-format", "expected the first bytes of a Parquet file"),
+        ("none", &[], "missing", "has no rows"),
+        (
+            "good",
+            &["--path-column", "nothing"],
+            "missing",
+            "expected the column `nothing` of texts, found `file`, `text`",
+        ),
+        (
+            "good",
+            &["--feature-column", "text"],
+            "missing",
+            "expected the column `text` of lists of floats, found `features`",
+        ),
+    ] {
+        let file = format!("{name}.parquet");
+        let arguments = [&IMPORT[..], &[&file], more].concat();
+        assert_eq!(code(&scene, &arguments), expected, "{name}");
+        let stderr = scene.run(&arguments).stderr;
+        assert!(stderr.contains(message) && stderr.contains(&file) | (name == "twice"), "{name}: {stderr}");
+    }
+    std::fs::create_dir(scene.path("parts")).expect("a folder");
+    assert_eq!(code(&scene, &[&IMPORT[..], &["parts"]].concat()), "missing");
+    // A folder of tables is one source; rows come in the order of the files' names.
+    table(&scene, "parts/part-1.parquet", &[row("c.jpg", Some(&good))]);
+    table(&scene, "parts/part-0.parquet", &[first, row("b.jpg", Some(&good[..]))]);
+    scene.write("parts/_SUCCESS", "");
+    scene.run(&[&IMPORT[..], &["parts", "--path-column", "file"]].concat()).ended(0);
+    let paths: Vec<String> = rows(&scene.path("back.index")).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(paths, ["a.jpg", "b.jpg", "c.jpg"]);
+}
+
+#[test]
+fn a_layout_whose_tables_do_not_fit_is_not_imported() {
+    let scene = exported_layout();
+    std::fs::remove_file(scene.path("layout/metadata/metadata_0.parquet")).expect("a removal");
+    let import = [&IMPORT[..], &["layout"]].concat();
+    assert_eq!(code(&scene, &import), "missing");
+    let good = vec![1.0; 128];
+    table(&scene, "layout/metadata/metadata_0.parquet", &[(Some("a.jpg"), Some(&good))]);
+    assert_eq!(code(&scene, &import), "shape-mismatch");
+    let stderr = scene.run(&import).stderr;
+    assert!(
+        stderr.contains("img_emb_0.npy` has 12 rows, and `layout/metadata/metadata_0.parquet` has 1 rows"),
+        "{stderr}"
+    );
+}
+
+/// What pyarrow writes is read: in each compression that tables usually have, and in each kind of list.
+#[test]
+fn tables_of_pyarrow_are_imported() {
+    let scene = exported_layout();
+    let Some(python) = python() else { return };
+    let script = "import numpy as n, pyarrow as a, pyarrow.parquet as p\n\
+        x = n.load('layout/img_emb/img_emb_0.npy').astype('f4')\n\
+        paths = p.read_table('layout/metadata/metadata_0.parquet')['image_path']\n\
+        fixed = lambda x: a.FixedSizeListArray.from_arrays(a.array(x.ravel()), 128)\n\
+        lists = a.array(x.astype('f8').tolist(), a.list_(a.float64()))\n\
+        write = lambda name, column, **more: p.write_table(a.table({'n': list(range(12)), 'path': paths, 'vector': column}), name + '.parquet', **more)\n\
+        write('plain', fixed(x), compression='none', use_dictionary=False)\n\
+        write('snappy', fixed(x), compression='snappy')\n\
+        write('zstd', fixed(x), compression='zstd', row_group_size=5)\n\
+        write('half', fixed(x.astype('f2')), compression='gzip', data_page_version='2.0')\n\
+        write('double', lists, compression='zstd')";
+    let output = Command::new(&python).args(["-c", script]).current_dir(scene.path(".")).output();
+    let output = output.expect("python ran");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["plain", "snappy", "zstd", "half", "double"] {
+        let (file, out) = (format!("{name}.parquet"), format!("{name}.index"));
+        scene.run(&["index", "import", &file, "--model", "EXPORTED", "--out", &out]).ended(0);
+        check_same(&scene, &out);
+    }
+}
+
+/// A Python with numpy and pyarrow.
+fn python() -> Option<String> {
+    let python = std::env::var("CLIPWAY_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python).args(["-c", "import numpy, pyarrow"]).output();
+    if has.is_ok_and(|has| has.status.success()) {
+        return Some(python);
+    }
+    eprintln!("skipped: `{python}` has no numpy and pyarrow; name another with CLIPWAY_PYTHON");
+    None
+}
+
 #[test]
 fn features_of_another_model_are_refused() {
     let scene = exported_layout();
@@ -150,12 +288,7 @@ fn features_of_another_model_are_refused() {
 #[test]
 fn python_reads_the_layout() {
     let scene = exported_layout();
-    let python = std::env::var("CLIPWAY_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let has = Command::new(&python).args(["-c", "import numpy, pyarrow"]).output();
-    if !has.is_ok_and(|has| has.status.success()) {
-        eprintln!("skipped: `{python}` has no numpy and pyarrow; name another with CLIPWAY_PYTHON");
-        return;
-    }
+    let Some(python) = python() else { return };
     let script = "import json, numpy, pyarrow.parquet as p\n\
         x = numpy.load('layout/img_emb/img_emb_0.npy')\n\
         t = p.read_table('layout/metadata/metadata_0.parquet')\n\

@@ -25,6 +25,8 @@ mod mix;
 mod models;
 mod newcomer;
 mod onnx;
+#[cfg(feature = "search")]
+mod onnx_search;
 #[cfg(all(unix, feature = "hub"))]
 mod push;
 mod readme;

@@ -308,3 +308,25 @@ fn a_stored_classifier_is_compared_with_its_labels() {
     let stages = report["stages"].as_array().expect("stages");
     assert!(stages.iter().filter(features).all(|stage| stage["passed"] == true), "{stages:?}");
 }
+
+#[test]
+fn images_are_turned_for_graphs_too() {
+    let scene = Scene::new();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../clipway-run/tests/data/images");
+    let mut bytes = std::fs::read(samples.join("baseline.jpg")).expect("a sample");
+    // An EXIF segment whose one entry is the orientation, 6: turned by 90 degrees.
+    let exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    let segment = [&[0xff, 0xe1], &(exif.len() as u16 + 2).to_be_bytes()[..], exif].concat();
+    bytes.splice(2..2, segment);
+    scene.write("turned.jpg", bytes);
+    export(&scene, "onnx", "graphs", &["--quiet"]).ended(0);
+    let features = |model: &[&str], options: &[&str]| -> Vec<Vec<f64>> {
+        let arguments = [&["embed"], model, &["turned.jpg", "--normalize"], options].concat();
+        let rows = scene.run(&arguments).ended(0).json();
+        let values = rows[0]["features"].as_array().expect("features").iter();
+        vec![values.map(|value| value.as_f64().expect("a number")).collect()]
+    };
+    let turned = features(&["graphs"], &["--apply-orientation"]);
+    assert_near(&turned, &features(&SOURCE, &["--apply-orientation"]), TOLERANCE);
+    assert_ne!(turned, features(&["graphs"], &[]));
+}

@@ -237,3 +237,38 @@ fn duplicates_are_listed_and_indices_checked() {
     let check = scene.run(&["index", "check", "INDEX", "--json"]).ended(1).json();
     assert!(check["problems"][0].as_str().is_some_and(|problem| problem.contains("checksum")), "{check}");
 }
+
+// Its name of a file is none on Windows.
+#[cfg(unix)]
+#[test]
+fn pictures_are_drawn_in_a_terminal_or_where_it_is_asked_for() {
+    let scene = Scene::indexed();
+    std::fs::copy(scene.path("images/lion.png"), scene.path("images/\x1b[31mlion.png")).expect("a copy");
+    scene.run(&["index", "images", "--index", "all.index", "--quiet"]).ended(0);
+    std::fs::remove_file(scene.path("images/avocado.png")).expect("a removal");
+    let search = ["search", "--index", "all.index", "--like", "images/lion.png", "-k", "12"];
+    // The tests' standard output is no terminal.
+    let refused = scene.run(&[&search[..], &["--preview"]].concat()).ended(2);
+    assert!(
+        refused.stderr.contains("no terminal that shows pictures") && refused.stdout.is_empty(),
+        "{refused:?}"
+    );
+    scene.run(&[&search[..], &["--preview", "--json"]].concat()).ended(2);
+    let rows = scene.run(&[&search[..], &["--json"]].concat()).ended(0).json();
+    let results = rows["queries"][0]["results"].as_array().expect("results").len();
+    let blocks = scene.run(&[&search[..], &["--preview=half-blocks"]].concat()).ended(0).stdout;
+    let mut lines = blocks.lines();
+    // The images are 72 pixels wide and high: 40 columns, and 20 lines.
+    for _ in 0..20 {
+        let line = lines.next().expect("a line of the first picture");
+        assert_eq!(line.matches('\u{2580}').count(), 40, "{line:?}");
+        assert!(line.starts_with("\u{1b}[38;2;") && line.ends_with("\u{1b}[0m"), "{line:?}");
+    }
+    assert!(lines.next().is_some_and(|line| line.starts_with("1. score ")), "{blocks:?}");
+    let captions = blocks.lines().filter(|line| line.contains(". score ")).count();
+    assert_eq!(captions, results);
+    assert!(!blocks.contains("\u{1b}[31m") && blocks.contains("[31mlion.png"), "a path controls nothing");
+    let kitty = scene.run(&[&search[..], &["--preview=kitty"]].concat()).ended(0).stdout;
+    let drawn = kitty.matches("\u{1b}_Ga=T,f=24,q=2,s=").count();
+    assert_eq!((drawn, kitty.matches("no picture: ").count()), (results - 1, 1));
+}

@@ -9,6 +9,7 @@ mod json;
 mod mutation;
 mod npy;
 mod npz;
+mod parquet;
 mod onnx;
 mod onnx_write;
 mod pytorch;

@@ -302,10 +302,10 @@ impl Model {
         self.inner.anywhere().clip.logit_bias()
     }
 
-    /// Fingerprint of the space of the features: models with the same one give the same features. None for ONNX graphs.
-    /// The weights of a source without a `clipway.json` are read again for it.
+    /// Fingerprint of the space of the features: models with the same one give the same features.
+    /// The weights of a source without a `clipway.json`, and ONNX graphs, are read again for it.
     #[getter]
-    fn fingerprint(&self, py: Python<'_>) -> PyResult<Option<String>> {
+    fn fingerprint(&self, py: Python<'_>) -> PyResult<String> {
         let inner = self.inner(py)?;
         let found = inner.run(py, || inner.origin.fingerprint(&inner.clip))?;
         found.map_err(|error| errors::of_call(py, &error))

@@ -1,5 +1,7 @@
 //! One file of a graph: which tower it is, found from what it takes and gives.
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +9,8 @@ use clipway_formats::{
     Code, Dtype, FormatError, OnnxDim, OnnxFile, OnnxInterface, OnnxPort, Place, ReadAt, TensorFile,
     TensorInfo,
 };
-use clipway_model::input::{self, Folder, Kind};
+use clipway_model::artifact::FileHash;
+use clipway_model::input::{self, FileSource, Folder, Kind};
 use clipway_model::plan::Towers;
 
 use super::error::OnnxFolderError;
@@ -32,6 +35,8 @@ pub(super) const BLOCK: &str = "block:";
 pub struct OnnxGraphFile {
     /// The file.
     pub path: PathBuf,
+    /// The files of its external data, by their names in it, in order.
+    pub external: Vec<String>,
     /// What it takes and gives, and which operators it uses.
     pub interface: OnnxInterface,
     /// What it says of itself.
@@ -66,7 +71,9 @@ impl OnnxGraphFile {
     pub fn open(path: &Path) -> Result<OnnxGraphFile, OnnxFolderError> {
         let folder = Folder::of(path)?;
         let main: Arc<dyn ReadAt> = Arc::new(input::open(path, Kind::Weights)?);
+        let mut external = BTreeSet::new();
         let mut beside = |name: &str| -> Result<Arc<dyn ReadAt>, FormatError> {
+            external.insert(name.to_owned());
             let opened = folder.file(name, Kind::Weights);
             let code = |error: &input::InputError| match error {
                 input::InputError::Escapes { .. } => Code::PathEscape,
@@ -91,11 +98,37 @@ impl OnnxGraphFile {
             .map_err(|cause| OnnxFolderError::NoTower { path: path.to_owned(), cause })?;
         Ok(OnnxGraphFile {
             path: path.to_owned(),
+            external: external.into_iter().collect(),
             interface,
             metadata: file.metadata().to_vec(),
             tensors: file.tensors().to_vec(),
             towers,
             sizes,
+        })
+    }
+
+    /// SHA-256 of its file and of the files of its external data, hexadecimal.
+    ///
+    /// # Errors
+    /// Files that cannot be read any more.
+    pub fn digest(&self) -> Result<String, OnnxFolderError> {
+        let folder = Folder::of(&self.path)?;
+        let hashed = |source: FileSource| {
+            let hash = FileHash::of_source(&source, |_| Ok::<(), Infallible>(()));
+            let cause =
+                |cause| OnnxFolderError::Malformed { path: self.path.clone(), cause: Box::new(cause) };
+            let Ok(hash) = hash.map_err(cause)?;
+            source.check_unchanged()?;
+            Ok::<String, OnnxFolderError>(hash.sha256)
+        };
+        let mut hashes = vec![hashed(input::open(&self.path, Kind::Weights)?)?];
+        for name in &self.external {
+            hashes.push(hashed(folder.file(name, Kind::Weights)?)?);
+        }
+        // Without external data, the file's own hash is the digest, as other programs print it.
+        Ok(match &hashes[..] {
+            [own] => own.clone(),
+            all => FileHash::of(all.join("\n").as_bytes()).sha256,
         })
     }
 

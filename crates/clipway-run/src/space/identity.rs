@@ -12,6 +12,7 @@ use super::{
 use crate::clip::{Clip, ClipError};
 use crate::engine::Compute;
 use crate::load::{LoadError, LoadOptions, LoadedTokenizer};
+use crate::onnx::OnnxFolderError;
 use crate::text::TokenizerError;
 
 /// Hexadecimal digits of a fingerprint.
@@ -30,6 +31,9 @@ pub enum SpaceError {
     /// The tokenizer refuses a text.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// ONNX graphs, or the files beside them, cannot be read.
+    #[error(transparent)]
+    Graphs(#[from] OnnxFolderError),
 }
 
 impl SpaceError {
@@ -39,6 +43,7 @@ impl SpaceError {
             SpaceError::Source(error) => error.code(),
             SpaceError::Load(error) => error.code(),
             SpaceError::Tokenizer(error) => error.code(),
+            SpaceError::Graphs(error) => error.code(),
         }
     }
 }
@@ -86,7 +91,7 @@ impl Identity {
         Ok(Identity::new(space, [stored, computed]))
     }
 
-    fn new(mut space: Space, precisions: [SpacePrecision; 2]) -> Identity {
+    pub(super) fn new(mut space: Space, precisions: [SpacePrecision; 2]) -> Identity {
         let facts = (
             space.version,
             space.width,

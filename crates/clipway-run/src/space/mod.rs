@@ -25,6 +25,7 @@
 mod agreement;
 mod comparison;
 mod feature;
+mod graphs;
 mod identity;
 mod precision;
 mod rules;
@@ -73,7 +74,7 @@ pub struct Space {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSpace {
-    /// SHA-256 of the tower's operations and weights, hexadecimal; `None` where it is not known, as of ONNX graphs.
+    /// SHA-256 of the tower's operations and weights, hexadecimal; of an ONNX graph, that of its files.
     pub tower: Option<String>,
     /// How images become pixels.
     pub pixels: PixelRules,
@@ -85,7 +86,7 @@ pub struct ImageSpace {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextSpace {
-    /// SHA-256 of the tower's operations and weights, hexadecimal; `None` where it is not known, as of ONNX graphs.
+    /// SHA-256 of the tower's operations and weights, hexadecimal; of an ONNX graph, that of its files.
     pub tower: Option<String>,
     /// How texts become tokens; `None` if the tokenizer's files are missing.
     pub tokens: Option<TokenRules>,

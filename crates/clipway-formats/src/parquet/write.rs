@@ -1,7 +1,10 @@
-//! Parquet files of features (<https://parquet.apache.org/docs/file-format/>): one flat table, written in one pass
-//! without compression. Columns of text may be null, and so may the list of features.
+//! Writing: one flat table in one pass, without compression. Columns of text may be null, and so may the list of
+//! features.
 
 use std::io::{self, Write};
+
+use super::thrift::{BINARY, I32, I64, Thrift, binary, varint, zigzag};
+use super::{BYTE_ARRAY, FLOAT, LIST, MAGIC, OPTIONAL, PLAIN, REPEATED, REQUIRED, RLE, UTF8};
 
 /// A row of the table.
 pub struct ParquetRow<'a> {
@@ -13,25 +16,6 @@ pub struct ParquetRow<'a> {
 
 /// Bytes of values after which a row group is written.
 const GROUP_BYTES: usize = 64 << 20;
-
-const MAGIC: &[u8; 4] = b"PAR1";
-
-/// Physical types.
-const FLOAT: i64 = 4;
-const BYTE_ARRAY: i64 = 6;
-
-/// Repetition of fields.
-const REQUIRED: i64 = 0;
-const OPTIONAL: i64 = 1;
-const REPEATED: i64 = 2;
-
-/// Converted types.
-const UTF8: i64 = 0;
-const LIST: i64 = 3;
-
-/// Encodings.
-const PLAIN: i64 = 0;
-const RLE: i64 = 3;
 
 /// Writes a table with these columns of texts and a column `features`, of lists of values.
 ///
@@ -296,85 +280,6 @@ impl Runs {
     }
 }
 
-/// Types of Thrift's compact protocol.
-const I32: u8 = 5;
-const I64: u8 = 6;
-const BINARY: u8 = 8;
-const STRUCT: u8 = 12;
-
-/// A structure in Thrift's compact protocol.
-#[derive(Default)]
-struct Thrift {
-    bytes: Vec<u8>,
-    last: u8,
-}
-
-impl Thrift {
-    /// Begins a field; numbers ascend, by 15 at most.
-    fn field(&mut self, number: u8, kind: u8) {
-        self.bytes.push((number - self.last) << 4 | kind);
-        self.last = number;
-    }
-
-    fn integer(&mut self, number: u8, kind: u8, value: i64) {
-        self.field(number, kind);
-        self.bytes.extend(zigzag(value));
-    }
-
-    fn text(&mut self, number: u8, text: &str) {
-        self.field(number, BINARY);
-        self.bytes.extend(binary(text));
-    }
-
-    fn structure(&mut self, number: u8, encoded: &[u8]) {
-        self.field(number, STRUCT);
-        self.bytes.extend(encoded);
-    }
-
-    fn structs(&mut self, number: u8, encoded: impl ExactSizeIterator<Item = Vec<u8>>) {
-        self.list(number, STRUCT, encoded);
-    }
-
-    fn list(&mut self, number: u8, kind: u8, items: impl ExactSizeIterator<Item = Vec<u8>>) {
-        const LIST: u8 = 9;
-        self.field(number, LIST);
-        match items.len() {
-            length @ 0..15 => self.bytes.push((length as u8) << 4 | kind),
-            length => {
-                self.bytes.push(0xf0 | kind);
-                varint(length as u64, &mut self.bytes);
-            }
-        }
-        items.for_each(|item| self.bytes.extend(item));
-    }
-
-    fn ended(mut self) -> Vec<u8> {
-        self.bytes.push(0);
-        self.bytes
-    }
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-fn zigzag(value: i64) -> Vec<u8> {
-    let mut out = Vec::new();
-    varint((value << 1 ^ value >> 63) as u64, &mut out);
-    out
-}
-
-fn binary(text: &str) -> Vec<u8> {
-    let mut out = Vec::new();
-    varint(text.len() as u64, &mut out);
-    out.extend(text.as_bytes());
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,13 +295,5 @@ mod tests {
         let definition = [6, 0, 0, 0, 6, 2, 2, 0, 2, 2];
         assert_eq!(page[..20], [repetition, definition].concat());
         assert_eq!(page.len(), 20 + 4 * 4);
-    }
-
-    #[test]
-    fn integers_are_zigzag_varints() {
-        assert_eq!(
-            [zigzag(0), zigzag(-1), zigzag(1), zigzag(150)],
-            [vec![0], vec![1], vec![2], vec![0xac, 0x02]]
-        );
     }
 }
