@@ -146,7 +146,7 @@ impl Whole {
         let light = u32::from(light);
         // The highest bits stand for the missing low ones.
         let stretched = light << (16 - depth) | light >> (2 * depth - 16);
-        let light = (stretched * self.light >> 16) as i32 + self.offset;
+        let light = ((stretched * self.light) >> 16) as i32 + self.offset;
         let (cb, cr) = (i32::from(cb.min(255)) - 128, i32::from(cr.min(255)) - 128);
         let byte = |sum: i32| (sum >> 6).clamp(0, 255) as u8;
         [
