@@ -22,6 +22,7 @@ pub(super) struct Alpha {
     /// Bits per sample.
     pub depth: u8,
     /// Whether the stream says that samples use their whole range.
+    #[cfg(feature = "avif")]
     pub is_full: bool,
 }
 

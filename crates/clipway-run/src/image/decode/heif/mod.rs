@@ -262,18 +262,23 @@ impl<'a> Reader<'a> {
         if !self.items.referred(of, b"prem").is_empty() {
             return Err(unsupported("colors that are multiplied by their alpha"));
         }
-        let Picture { codec, depth, luma, coding, .. } = self.item(id)?;
-        if codec != picture.codec {
+        let found = self.item(id)?;
+        if found.codec != picture.codec {
             return Err(unsupported("alpha that is coded otherwise than the colors"));
         }
         let (width, height) = (picture.luma.width, picture.luma.height);
-        let is_same = (luma.width, luma.height) == (width, height);
+        let is_same = (found.luma.width, found.luma.height) == (width, height);
         #[cfg(feature = "avif")]
-        if codec == Codec::Av1 && (!is_same || depth != picture.depth) {
+        if found.codec == Codec::Av1 && (!is_same || found.depth != picture.depth) {
             return Err(corrupt("its alpha has another size or depth than its colors"));
         }
-        let plane = if is_same { luma } else { luma.resized(width, height) };
-        Ok(Some(Alpha { plane, depth, is_full: coding.is_full }))
+        let plane = if is_same { found.luma } else { found.luma.resized(width, height) };
+        Ok(Some(Alpha {
+            plane,
+            depth: found.depth,
+            #[cfg(feature = "avif")]
+            is_full: found.coding.is_full,
+        }))
     }
 }
 
