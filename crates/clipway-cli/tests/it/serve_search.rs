@@ -275,3 +275,13 @@ fn an_index_of_another_model_is_not_served() {
     let none = scene.run(&["serve", "EXPORTED", "--index", "images", "--listen", "127.0.0.1:0"]).ended(1);
     assert!(none.stderr.contains("[unknown-format]"), "{none:?}");
 }
+
+#[test]
+fn graphs_answer_from_an_index_of_the_engine() {
+    let scene = Scene::indexed();
+    scene.export(&["--to", "onnx", "--out", "graphs"]);
+    let server = Server::spawn(scene.command(&["serve", "graphs", "--index", "all.index"]));
+    let served = Served { scene, server };
+    let path = served.results(&json!({ "text": "lion" }))["results"][0]["path"].clone();
+    assert!(path.as_str().expect("a path").ends_with("/images/lion.png"), "{path}");
+}

@@ -33,8 +33,8 @@ impl<'a> Delta<'a> {
         let last = reader.integer()?;
         let is_sound = (1..=MOST_IN_BLOCK).contains(&block)
             && (1..=block).contains(&minis)
-            && block % minis == 0
-            && (block / minis) % 8 == 0;
+            && block.is_multiple_of(minis)
+            && (block / minis).is_multiple_of(8);
         if !is_sound {
             return Err(malformed(format!("blocks of {block} numbers in {minis} parts")));
         }

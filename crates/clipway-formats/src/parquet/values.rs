@@ -113,7 +113,7 @@ impl<'a> Values<'a> {
                 Ok(Values::Indexed { places: Hybrid::new(places, u32::from(*width))?, dictionary })
             }
             SPLIT if !is_text => {
-                if bytes.len() % stored.size() != 0 {
+                if !bytes.len().is_multiple_of(stored.size()) {
                     return Err(malformed(format!("{} bytes of split numbers", bytes.len())));
                 }
                 Ok(Values::Split { bytes, stored, at: 0 })
