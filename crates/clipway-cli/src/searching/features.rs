@@ -129,7 +129,7 @@ impl Part {
         let end = path.extension().and_then(|end| end.to_str()).unwrap_or_default().to_ascii_lowercase();
         match end.as_str() {
             "parquet" => Table::open(path, columns).map(Part::Table),
-            "npy" | "safetensors" => Matrix::open(path.to_path_buf(), &end).map(Part::Matrix),
+            "npy" | "safetensors" => Matrix::open(path.to_owned(), &end).map(Part::Matrix),
             _ => {
                 let message = format!("`{}`: unknown kind of file for features", shown_path(path));
                 Err(Failure::no("unknown-format", message).hint(
