@@ -109,13 +109,16 @@ def of_open_clip(model, tokenizer, transform, paths):
         }
 
 
-def split(rank, world, place):
-    """One process of several: its parts of every tensor, along the first or the second dimension, or the whole."""
+def split(rank, world, place, scale):
+    """One process of several: its parts of every tensor, along the first or the second dimension, or the whole. A process of its own is
+    told the scale of a large model, which it makes again; `None` for a small one."""
     import torch.distributed
     import torch.distributed.checkpoint
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Replicate, Shard, distribute_tensor
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT="29571")
+    if scale:
+        enlarge(scale)
     torch.distributed.init_process_group("gloo", rank=rank, world_size=world)
     mesh = init_device_mesh("cpu", (world,))
     tensors = {}
@@ -136,7 +139,7 @@ def distributed(clipway, name, place, paths):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.distributed.checkpoint.save({"model": model.state_dict(), "epoch": 1}, checkpoint_id=place / "one", no_dist=True)
-    torch.multiprocessing.spawn(split, (3, place / "three"), 3)
+    torch.multiprocessing.spawn(split, (3, place / "three", SCALE["all"] if is_real() else None), 3)
     for source in ("one", "three"):
         problems += compared(f"{name}, by {source}", wanted, embedded(clipway, place, place / source, paths, "--model", config))
         found = load_file(next(exported(clipway, place, place / source, "--model", config).glob("*.safetensors")))

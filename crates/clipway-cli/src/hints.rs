@@ -304,12 +304,12 @@ fn ignored<'n>(names: impl Iterator<Item = &'n str>) -> String {
         if own + 1 < parts.len() {
             kept.push("*".to_owned());
         }
-        let option = format!("`--ignore '{}'`", kept.join("."));
+        let option = format!("--ignore '{}'", kept.join("."));
         if options.len() < MOST && !options.contains(&option) {
             options.push(option);
         }
     }
-    options.join(" ")
+    format!("`{}`", options.join(" "))
 }
 
 /// The options that name a model at the size of the tensors.
@@ -365,7 +365,7 @@ mod tests {
             "visual.transformer.resblocks.1.adapter.up.bias",
         ];
         check(&adapters, "`--ignore 'visual.transformer.resblocks.*.adapter.*'`");
-        check(&["criterion.labels", "metric.total"], "`--ignore 'criterion.*'` `--ignore 'metric.*'`");
+        check(&["criterion.labels", "metric.total"], "`--ignore 'criterion.*' --ignore 'metric.*'`");
         check(&["step"], "`--ignore 'step'`");
     }
 
