@@ -78,7 +78,7 @@ fn unreadable_images_say_why_and_are_tried_again_when_they_change() {
     place.write("torn.bmp", &bmp(2)[..100]);
     place.write("torn too.bmp", &bmp(2)[..100]);
     place.write("empty.png", b"");
-    place.write("phone.AVIF", b"x");
+    place.write("phone.JXL", b"x");
     place.write("notes.txt", b"x");
     let first = place.fill();
     let unsupported = [("jxl".to_owned(), 1)].into();
