@@ -2,7 +2,7 @@
 //! `NaFlexVit`, in that one's names.
 //!
 //! It is the same network: the first position went into the class token, so the first position is zero here. The names and
-//! the sum are those of `open_clip/naflex_convert.py`.
+//! the sum are taken from `open_clip/naflex_convert.py`.
 
 use super::names::{Blocks, Change, NameTable};
 use super::{Conversion, Layout, naflex, open_clip};

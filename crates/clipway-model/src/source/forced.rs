@@ -1,8 +1,8 @@
 //! Image towers for one size that open_clip's main branch trained on images of any proportions (`force_naflex_vision`): their
-//! tensors are those of timm's `NaFlexVit`, which is the same network.
+//! tensors have the names of timm's `NaFlexVit`, which is the same network.
 
 use super::config::identified;
-use super::understood::differences;
+use super::differing::differences;
 use crate::config::{ModelConfig, TimmConfig};
 use crate::identify::Identification;
 use crate::layout::{self, Layout};

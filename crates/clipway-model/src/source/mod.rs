@@ -9,6 +9,7 @@ mod config;
 mod contract;
 mod digest;
 mod error;
+mod differing;
 mod forced;
 mod grids;
 mod notes;

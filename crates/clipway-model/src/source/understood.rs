@@ -7,15 +7,15 @@ use std::sync::Arc;
 use clipway_formats::{FormatError, TensorInfo};
 
 use super::config::{ConfigOrigin, LOGIT_BIAS, Resolved, identified, resolve};
+use super::differing::differences;
 use super::trainer_log::TrainerLog;
 use super::{Composed, SourceError, SourceOptions, forced, notes, pixels, select, text_model};
-use crate::architecture::build;
 use crate::artifact::Artifact;
 use crate::checkpoint::Checkpoint;
 use crate::config::{ConfigFile, ModelConfig};
 use crate::differences::Differences;
 use crate::layout::{self, Layout, LayoutError};
-use crate::plan::{Converted, PlanError, PlanOptions, Towers, build_plan};
+use crate::plan::{Converted, Towers};
 use crate::state_dict::Weights;
 
 /// The tensors of a source, and what they are.
@@ -189,19 +189,4 @@ fn add_logit_bias(
     let note = "the weights have a `logit_bias`, as those trained with SigLIP's loss, which the config does not state; it is \
                 kept, and the config states it";
     Ok(Some(note.to_owned()))
-}
-
-/// How tensors differ from a model's.
-pub(super) fn differences(
-    layout: &Layout,
-    converted: Converted,
-    model: &ModelConfig,
-    tower: Towers,
-) -> Option<Differences> {
-    let parameters = build(model).ok()?.parameters;
-    let options = PlanOptions { tower, ..PlanOptions::default() };
-    match build_plan(layout.name, converted, [model, model], &parameters, options) {
-        Err(PlanError::Differs(differences)) => Some(*differences),
-        _ => None,
-    }
 }
