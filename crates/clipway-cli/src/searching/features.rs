@@ -60,7 +60,7 @@ struct Line {
 
 impl FeatureSource {
     /// Opens a folder in clip-retrieval's layout, a folder of Parquet tables, or a file: `.npy`, `.safetensors` or
-    /// `.parquet`; a width other than `width` and counts that differ are refused. Paths are those of the source, or of a file
+    /// `.parquet`; a width other than `width` and counts that differ are refused. Paths come from the source, or of a file
     /// with one in each line, or with an object of JSON in each line.
     ///
     /// # Errors
