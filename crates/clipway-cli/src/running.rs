@@ -95,6 +95,7 @@ impl Origin {
     }
 
     /// Loads other towers of the same model.
+    #[cfg(feature = "search")]
     pub fn load(&self, towers: Towers) -> Result<Clip, Failure> {
         match self {
             Origin::Source(loaded) => {
