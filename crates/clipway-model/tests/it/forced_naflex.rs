@@ -1,15 +1,12 @@
 //! Image towers for one size that open_clip's main branch trained on images of any proportions.
 
-use std::sync::Arc;
-
-use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
-use clipway_model::architecture::build;
+use clipway_formats::{Dtype, TensorInfo};
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::plan::apply;
-use clipway_model::registry;
-use clipway_model::source::{ModelChoice, Source, SourceError, SourceOptions};
+use clipway_model::source::{Source, SourceError};
 
 use crate::bench::Bench;
+use crate::layouts_own;
 
 type Tensor = (TensorInfo, Vec<u8>);
 
@@ -131,53 +128,30 @@ fn tensors_that_cannot_be_stacked_are_reported() {
     assert!(error.to_string().contains("`visual.positional_embedding`: missing"), "{error}");
 }
 
-/// Names and shapes of tensors whose values are never read.
-struct Unread(Vec<TensorInfo>);
-
-impl TensorFile for Unread {
-    fn format(&self) -> FileFormat {
-        FileFormat::Safetensors
-    }
-
-    fn tensors(&self) -> &[TensorInfo] {
-        &self.0
-    }
-
-    fn read(&self, _: usize, _: &mut Vec<u8>) -> Result<(), FormatError> {
-        unreachable!("resolving reads no weights")
-    }
-}
-
 /// Resolves the `NaFlexVit` of a registered model with one of timm's towers for one size.
 fn resolved(name: &str, given: Option<&str>) -> Result<Source, SourceError> {
-    let parameters = build(&registry::model(name).unwrap()).unwrap().parameters;
-    let order = parameters.in_state_dict_order();
-    let shape_of = |wanted: &str| {
-        order.iter().map(|id| parameters.get(*id)).find(|one| one.name == wanted).map(|one| one.shape.clone())
-    };
+    let plain = layouts_own::tensors(name, |tensor| vec![tensor]);
+    let shape_of = |wanted: &str| plain.iter().find(|one| one.name == wanted).map(|one| one.shape.clone());
     let patches = shape_of("visual.trunk.patch_embed.proj.weight").unwrap();
     let prefix = usize::from(shape_of("visual.trunk.cls_token").is_some());
-    let made = order.iter().map(|id| {
-        let parameter = parameters.get(*id);
-        let (name, shape) = match (parameter.name.as_str(), &parameter.shape[..]) {
+    let made = plain.iter().map(|tensor| {
+        let (name, shape) = match (tensor.name.as_str(), &tensor.shape[..]) {
             ("visual.trunk.pos_embed", &[1, rows, width]) => {
                 let side = (rows - prefix).isqrt();
-                ("visual.trunk.embeds.pos_embed".to_owned(), vec![1, side, side, width])
+                ("visual.trunk.embeds.pos_embed", vec![1, side, side, width])
             }
-            ("visual.trunk.patch_embed.proj.weight", _) => (
-                "visual.trunk.embeds.proj.weight".to_owned(),
-                vec![patches[0], patches[1..].iter().product()],
-            ),
+            ("visual.trunk.patch_embed.proj.weight", _) => {
+                ("visual.trunk.embeds.proj.weight", vec![patches[0], patches[1..].iter().product()])
+            }
             ("visual.trunk.patch_embed.proj.bias", shape) => {
-                ("visual.trunk.embeds.proj.bias".to_owned(), shape.to_vec())
+                ("visual.trunk.embeds.proj.bias", shape.to_vec())
             }
-            ("visual.trunk.cls_token", shape) => ("visual.trunk.embeds.cls_token".to_owned(), shape.to_vec()),
-            (name, shape) => (name.to_owned(), shape.to_vec()),
+            ("visual.trunk.cls_token", shape) => ("visual.trunk.embeds.cls_token", shape.to_vec()),
+            (name, shape) => (name, shape.to_vec()),
         };
-        TensorInfo { name, dtype: parameter.dtype, shape }
+        TensorInfo { name: name.to_owned(), dtype: tensor.dtype, shape }
     });
-    let checkpoint = Checkpoint::of_tensors("made", Arc::new(Unread(made.collect())));
-    Source::of(checkpoint, &SourceOptions { model: given.map(ModelChoice::of), ..SourceOptions::default() })
+    layouts_own::resolved(made.collect(), given)
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! Models in the names of their own code: EVA-CLIP, the Perception Encoder, Long-CLIP and Chinese-CLIP.
 
-use std::sync::Arc;
-
-use clipway_formats::{Dtype, FileFormat, FormatError, TensorFile, TensorInfo};
+use clipway_formats::{Dtype, TensorInfo};
 use clipway_model::architecture::build;
 use clipway_model::checkpoint::Checkpoint;
 use clipway_model::plan::{Fate, Step, apply};
@@ -10,27 +8,14 @@ use clipway_model::registry;
 use clipway_model::source::{ConfigOrigin, ModelChoice, Source, SourceError, SourceOptions};
 
 use crate::bench::Bench;
+use crate::layouts_unfit::unread;
 
-/// Names and shapes of tensors whose values are never read.
-struct Unread(Vec<TensorInfo>);
-
-impl TensorFile for Unread {
-    fn format(&self) -> FileFormat {
-        FileFormat::Safetensors
-    }
-
-    fn tensors(&self) -> &[TensorInfo] {
-        &self.0
-    }
-
-    fn read(&self, _: usize, _: &mut Vec<u8>) -> Result<(), FormatError> {
-        unreachable!("resolving reads no weights")
-    }
-}
-
-fn resolved(tensors: Vec<TensorInfo>, model: Option<&str>) -> Result<Source, SourceError> {
-    let checkpoint = Checkpoint::of_tensors("made", Arc::new(Unread(tensors)));
-    Source::of(checkpoint, &SourceOptions { model: model.map(ModelChoice::of), ..SourceOptions::default() })
+/// Resolves tensors that are not read.
+pub fn resolved(tensors: Vec<TensorInfo>, model: Option<&str>) -> Result<Source, SourceError> {
+    Source::of(
+        unread(tensors),
+        &SourceOptions { model: model.map(ModelChoice::of), ..SourceOptions::default() },
+    )
 }
 
 fn info(name: impl Into<String>, shape: &[usize]) -> TensorInfo {
@@ -38,7 +23,7 @@ fn info(name: impl Into<String>, shape: &[usize]) -> TensorInfo {
 }
 
 /// The tensors of a registered model, each changed.
-fn tensors(model: &str, change: impl Fn(TensorInfo) -> Vec<TensorInfo>) -> Vec<TensorInfo> {
+pub fn tensors(model: &str, change: impl Fn(TensorInfo) -> Vec<TensorInfo>) -> Vec<TensorInfo> {
     let parameters = build(&registry::model(model).unwrap()).unwrap().parameters;
     let named = parameters.in_state_dict_order().into_iter().map(|id| {
         let parameter = parameters.get(id);

@@ -45,6 +45,11 @@ impl TensorFile for Unread {
     }
 }
 
+/// A source with these tensors, none of which can be read.
+pub fn unread(tensors: Vec<TensorInfo>) -> Checkpoint {
+    Checkpoint::of_tensors("unread", Arc::new(Unread { tensors, format: FileFormat::Safetensors, number: 0 }))
+}
+
 pub fn checkpoint(tensors: &[Named]) -> Checkpoint {
     checkpoint_with(tensors, FileFormat::Safetensors, 0)
 }

@@ -1,86 +1,31 @@
 //! AVIF files against the pixels and the orientation that Pillow reads from them, and hostile ones. The samples are from
 //! `scripts/make_avif_samples.py`.
 
-use std::fs;
-use std::path::PathBuf;
+use clipway_run::image::{DecodeLimits, date_taken, decode};
 
-use clipway_run::image::{DecodeLimits, Image, ImageError, date_taken, decode};
+use super::media::{Media, check_error, contents};
 
-use crate::draw::Draw;
-use crate::heif::{contents, difference};
-
-fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/avif"))
-}
-
-/// The names of the samples.
-fn names() -> Vec<String> {
-    let entries =
-        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> =
-        entries.filter_map(|name| name.strip_suffix(".avif").map(str::to_owned)).collect();
-    names.sort();
-    assert!(names.len() >= 38, "{names:?}");
-    names
-}
+const SAMPLES: Media = Media { folder: "avif", end: ".avif", least: 38 };
 
 fn sample(name: &str) -> Vec<u8> {
-    fs::read(folder().join(format!("{name}.avif"))).unwrap()
-}
-
-fn read(bytes: &[u8]) -> Result<Image, ImageError> {
-    decode(bytes, &DecodeLimits::default())
+    SAMPLES.sample(name)
 }
 
 #[test]
 fn pixels_and_orientation_are_those_of_pillow() {
-    for name in names() {
-        let found = read(&sample(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let expected = read(&fs::read(folder().join(format!("{name}.png"))).unwrap()).unwrap();
-        assert_eq!((found.width, found.height), (expected.width, expected.height), "{name}");
-        let orientation = name.split_once('.').map(|(_, turn)| turn.parse().unwrap());
-        assert_eq!(found.orientation, orientation, "{name}");
-        assert!(found.samples == expected.samples, "{name}: {}", difference(&found, &expected));
-    }
+    SAMPLES.check(|name| name.split_once('.').map(|(_, turn)| turn.parse().unwrap()));
 }
 
 #[test]
 fn a_file_cut_anywhere_is_an_error() {
     for name in ["rgb", "gray_alpha", "ten", "turned.6"] {
-        let bytes = sample(name);
-        let whole = read(&bytes).unwrap();
-        for length in 0..bytes.len() {
-            match read(&bytes[..length]) {
-                // What is cut off is EXIF data.
-                Ok(image) => assert!(image == whole, "{name} cut at {length} is another image"),
-                Err(ImageError::Truncated { .. } | ImageError::Corrupt { .. }) => {}
-                Err(ImageError::NotAnImage { .. }) if length < 12 => {}
-                Err(error) => panic!("{name} cut at {length}: {error}"),
-            }
-        }
+        SAMPLES.check_cut(name, |_| 1);
     }
 }
 
 #[test]
 fn damaged_files_are_an_error_or_an_image() {
-    let mut draw = Draw(1);
-    for name in names() {
-        let bytes = sample(&name);
-        let boxes = bytes.windows(4).position(|kind| kind == b"mdat").unwrap();
-        for round in 0..100 {
-            let mut damaged = bytes.clone();
-            for _ in 0..1 + round % 3 {
-                let place = draw.below(if round % 2 == 0 { boxes } else { bytes.len() });
-                damaged[place] ^= 1 << draw.below(8);
-            }
-            let _ = decode(&damaged, &DecodeLimits { max_pixels: 1 << 16 });
-        }
-    }
-}
-
-fn check_error(bytes: &[u8], code: &str, expected: &str) {
-    let error = read(bytes).unwrap_err();
-    assert_eq!((error.code(), error.to_string().as_str()), (code, expected));
+    SAMPLES.damage(100, &DecodeLimits { max_pixels: 1 << 16 });
 }
 
 #[test]

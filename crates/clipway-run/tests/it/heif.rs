@@ -1,90 +1,27 @@
 //! HEIC files against the pixels that Pillow with pillow-heif reads from them, and hostile ones. The samples are from
 //! `scripts/make_heif_samples.py`.
 
-use std::fs;
-use std::path::PathBuf;
+use clipway_run::image::{DecodeLimits, date_taken, decode};
 
-use clipway_run::image::{DecodeLimits, Image, ImageError, Samples, date_taken, decode};
+use super::media::{Media, check_error, contents, read};
 
-use super::draw::Draw;
-
-fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/heif"))
-}
-
-/// The names of the samples.
-fn names() -> Vec<String> {
-    let entries =
-        fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> =
-        entries.filter_map(|name| name.strip_suffix(".heic").map(str::to_owned)).collect();
-    names.sort();
-    assert!(names.len() >= 20, "{names:?}");
-    names
-}
+const SAMPLES: Media = Media { folder: "heif", end: ".heic", least: 20 };
 
 fn sample(name: &str) -> Vec<u8> {
-    fs::read(folder().join(format!("{name}.heic"))).unwrap()
-}
-
-fn read(bytes: &[u8]) -> Result<Image, ImageError> {
-    decode(bytes, &DecodeLimits::default())
+    SAMPLES.sample(name)
 }
 
 #[test]
 fn pixels_are_those_of_pillow() {
-    for name in names() {
-        let found = read(&sample(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let expected = fs::read(folder().join(format!("{name}.png"))).unwrap();
-        let expected = read(&expected).unwrap();
-        assert_eq!((found.width, found.height), (expected.width, expected.height), "{name}");
-        assert_eq!(
-            found.orientation, None,
-            "{name}: the file's turns are applied, its EXIF orientation is not"
-        );
-        assert!(found.samples == expected.samples, "{name}: {}", difference(&found, &expected));
-    }
-}
-
-/// Where and how far samples differ.
-pub fn difference(found: &Image, expected: &Image) -> String {
-    let values = |samples: &Samples| -> Vec<i32> {
-        match samples {
-            Samples::Gray(data) | Samples::Rgb(data) | Samples::Rgba(data) => {
-                data.iter().map(|&value| value.into()).collect()
-            }
-            Samples::Gray16(data) => data.iter().map(|&value| value.into()).collect(),
-            _ => Vec::new(),
-        }
-    };
-    let (a, b) = (values(&found.samples), values(&expected.samples));
-    let differing: Vec<usize> = (0..a.len().min(b.len())).filter(|&at| a[at] != b[at]).collect();
-    let worst = differing.iter().map(|&at| (a[at] - b[at]).abs()).max();
-    format!(
-        "{} and {}; {} of {} differ, by {worst:?}, first at {:?}",
-        found.mode(),
-        expected.mode(),
-        differing.len(),
-        b.len(),
-        differing.first()
-    )
+    // The files' turns are applied, their EXIF orientation is not.
+    SAMPLES.check(|_| None);
 }
 
 #[test]
 fn a_file_cut_anywhere_is_an_error() {
-    for name in names() {
-        let bytes = sample(&name);
-        let whole = read(&bytes).unwrap();
+    for name in SAMPLES.names() {
         // Long files are cut at every seventh byte.
-        for length in (0..bytes.len()).step_by(if bytes.len() > 3000 { 7 } else { 1 }) {
-            match read(&bytes[..length]) {
-                // What is cut off is a thumbnail, or EXIF data.
-                Ok(image) => assert!(image == whole, "{name} cut at {length} is another image"),
-                Err(ImageError::Truncated { .. } | ImageError::Corrupt { .. }) => {}
-                Err(ImageError::NotAnImage { .. }) if length < 12 => {}
-                Err(error) => panic!("{name} cut at {length}: {error}"),
-            }
-        }
+        SAMPLES.check_cut(&name, |length| if length > 3000 { 7 } else { 1 });
     }
 }
 
@@ -98,25 +35,7 @@ fn the_end_of_a_picture_is_needed() {
 
 #[test]
 fn damaged_files_are_an_error_or_an_image() {
-    let mut draw = Draw(1);
-    for name in names() {
-        let bytes = sample(&name);
-        // Boxes stand at the start of these files.
-        let boxes = bytes.windows(4).position(|kind| kind == b"mdat").unwrap();
-        for round in 0..300 {
-            let mut damaged = bytes.clone();
-            for _ in 0..1 + round % 3 {
-                let place = draw.below(if round % 2 == 0 { boxes } else { bytes.len() });
-                damaged[place] ^= 1 << draw.below(8);
-            }
-            let _ = decode(&damaged, &DecodeLimits { max_pixels: 1 << 18 });
-        }
-    }
-}
-
-/// Where a box's contents start.
-pub fn contents(bytes: &[u8], kind: &[u8; 4]) -> usize {
-    bytes.windows(4).position(|found| found == kind).unwrap() + 4
+    SAMPLES.damage(300, &DecodeLimits { max_pixels: 1 << 18 });
 }
 
 fn replaced(name: &str, kind: &[u8; 4], at: usize, with: &[u8]) -> Vec<u8> {
@@ -124,11 +43,6 @@ fn replaced(name: &str, kind: &[u8; 4], at: usize, with: &[u8]) -> Vec<u8> {
     let at = contents(&bytes, kind) + at;
     bytes[at..at + with.len()].copy_from_slice(with);
     bytes
-}
-
-fn check_error(bytes: &[u8], code: &str, expected: &str) {
-    let error = read(bytes).unwrap_err();
-    assert_eq!((error.code(), error.to_string().as_str()), (code, expected));
 }
 
 #[test]

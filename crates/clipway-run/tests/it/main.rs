@@ -20,6 +20,8 @@ mod image;
 mod image_damage;
 mod image_siblings;
 mod made;
+#[cfg(feature = "heic")]
+mod media;
 mod onnx;
 mod onnx_sizes;
 mod processors;
