@@ -2,6 +2,7 @@
 
 use super::super::ImageError;
 use super::boxes::unsupported;
+use super::color::Coding;
 use super::picture::{Chroma, Picture, Plane, sides};
 
 /// How light and colors make red, green and blue.
@@ -34,16 +35,14 @@ impl Real {
     /// libavif has none.
     pub fn of(picture: &Picture) -> Result<Real, ImageError> {
         let (coding, depth) = (picture.coding, picture.depth);
-        let mode = match coding.matrix {
-            0 if matches!(picture.chroma, Chroma::Full | Chroma::None) => Mode::Identity,
-            1 => Mode::Weights { red: 0.2126, blue: 0.0722 },
-            2 | 5 | 6 => Mode::Weights { red: 0.299, blue: 0.114 },
-            4 => Mode::Weights { red: 0.30, blue: 0.11 },
-            7 => Mode::Weights { red: 0.212, blue: 0.087 },
-            8 if coding.is_full => Mode::Differences,
-            9 => Mode::Weights { red: 0.2627, blue: 0.0593 },
-            16 if coding.is_full && depth == 10 => Mode::Reversible,
-            matrix => return Err(unsupported(format!("colors of matrix coefficients {matrix}"))),
+        // What is not stated is taken as BT.601.
+        let stated = if coding.matrix == 2 { Coding { matrix: 6, ..coding } } else { coding };
+        let mode = match (coding.matrix, stated.shares()) {
+            (0, _) if matches!(picture.chroma, Chroma::Full | Chroma::None) => Mode::Identity,
+            (8, _) if coding.is_full => Mode::Differences,
+            (16, _) if coding.is_full && depth == 10 => Mode::Reversible,
+            (1..=9, Some((red, blue))) => Mode::Weights { red, blue },
+            (matrix, _) => return Err(unsupported(format!("colors of matrix coefficients {matrix}"))),
         };
         let most = ((1_u32 << depth) - 1) as u16;
         let scale = f32::from(1_u16 << (depth - 8));

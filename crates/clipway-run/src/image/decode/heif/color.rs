@@ -14,6 +14,18 @@ pub(super) struct Coding {
 impl Coding {
     /// The coding of a stream that does not state it.
     pub const UNSTATED: Coding = Coding { matrix: 2, is_full: false };
+
+    /// The shares of red and of blue in light (ITU-T H.273, table 4); `None` where light is no weighted sum, or not stated.
+    pub fn shares(self) -> Option<(f32, f32)> {
+        match self.matrix {
+            1 => Some((0.2126, 0.0722)),
+            4 => Some((0.30, 0.11)),
+            5 | 6 => Some((0.299, 0.114)),
+            7 => Some((0.212, 0.087)),
+            9 | 10 => Some((0.2627, 0.0593)),
+            _ => None,
+        }
+    }
 }
 
 /// Alpha.

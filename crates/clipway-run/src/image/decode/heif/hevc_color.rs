@@ -23,7 +23,7 @@ struct Weights {
 pub(super) fn samples(picture: Picture, alpha: Option<Alpha>) -> Result<Samples, ImageError> {
     let Some(colors) = &picture.colors else { return Ok(gray(picture, alpha)) };
     let coding = picture.coding;
-    let weights = Weights::of(coding.matrix)?;
+    let weights = Weights::of(coding)?;
     // libheif drops the low bits first where it has a conversion for 8 bits, and last elsewhere.
     let is_whole = picture.chroma == Chroma::Quarter && coding.is_full && coding.matrix != 0;
     let (across, down) = picture.chroma.steps();
@@ -64,19 +64,15 @@ fn gray(picture: Picture, alpha: Option<Alpha>) -> Samples {
 }
 
 impl Weights {
-    /// The weights for matrix coefficients.
+    /// The weights for a coding.
     ///
     /// # Errors
-    /// The coefficients are reserved, or no weighted sum.
-    fn of(matrix: u16) -> Result<Weights, ImageError> {
-        let (red, blue) = match matrix {
-            1 => (0.2126, 0.0722),
-            4 => (0.30, 0.11),
-            5 | 6 => (0.299, 0.114),
-            7 => (0.212, 0.087),
-            9 | 10 => (0.2627, 0.0593),
+    /// Its coefficients are reserved, or no weighted sum.
+    fn of(coding: Coding) -> Result<Weights, ImageError> {
+        let (red, blue) = match (coding.shares(), coding.matrix) {
+            (Some(shares), _) => shares,
             // Samples that are green, blue and red have no weights; unspecified ones have those of BT.601.
-            0 | 2 => {
+            (None, 0 | 2) => {
                 return Ok(Weights {
                     red_cr: 1.402,
                     green_cb: -0.344_136,
@@ -84,9 +80,8 @@ impl Weights {
                     blue_cb: 1.772,
                 });
             }
-            _ => return Err(unsupported(format!("colors of matrix coefficients {matrix}"))),
+            (None, matrix) => return Err(unsupported(format!("colors of matrix coefficients {matrix}"))),
         };
-        let (red, blue): (f32, f32) = (red, blue);
         Ok(Weights {
             red_cr: 2.0 * (-red + 1.0),
             green_cb: 2.0 * blue * (-blue + 1.0) / (blue + red - 1.0),
