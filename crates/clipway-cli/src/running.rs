@@ -58,28 +58,38 @@ pub fn load_with(
     load: LoadOptions,
     ui: &Ui,
 ) -> Result<(Clip, Origin), Failure> {
-    if let Some(folder) = graphs(name, arguments.backend)? {
+    let towers = load.towers.unwrap_or(Towers::Both);
+    let graphs = graphs(name, arguments.backend)?;
+    let model = if let Some(folder) = graphs {
         for note in folder.contract.iter().flat_map(|contract| &contract.notes) {
             ui.note(note);
         }
-        let clip = folder.load(load.towers.unwrap_or(Towers::Both)).map_err(|error| onnx_failure(&error))?;
-        return Ok((clip.with_orientation(load.apply_orientation), Origin::Graphs(Box::new(folder))));
-    }
-    let options = reading.added_to(arguments.options(Some(name)))?;
-    let source = load::resolve(&arguments.open(name)?, &options, load.tokenizer.as_deref());
-    let source = source.map_err(|error| load_failure(&error))?;
-    for note in source.notes() {
-        ui.note(note);
-    }
-    let clip = Clip::load(&source, &load).map_err(|error| load_failure(&error))?;
-    Ok((clip, Origin::Source(Box::new((source, load)))))
+        Loaded::Graphs(Box::new(folder))
+    } else {
+        let options = reading.added_to(arguments.options(Some(name)))?;
+        let source = load::resolve(&arguments.open(name)?, &options, load.tokenizer.as_deref());
+        let source = source.map_err(|error| load_failure(&error))?;
+        for note in source.notes() {
+            ui.note(note);
+        }
+        Loaded::Source(Box::new(source))
+    };
+    let origin = Origin { model, load };
+    let clip = origin.load(towers)?;
+    Ok((clip, origin))
 }
 
-/// What a model was loaded from.
+/// What a model was loaded from, and how.
 #[derive(Debug)]
-pub enum Origin {
+pub struct Origin {
+    model: Loaded,
+    load: LoadOptions,
+}
+
+#[derive(Debug)]
+enum Loaded {
     /// A model for the engine.
-    Source(Box<(Source, LoadOptions)>),
+    Source(Box<Source>),
     /// ONNX graphs.
     Graphs(Box<OnnxFolder>),
 }
@@ -87,22 +97,24 @@ pub enum Origin {
 impl Origin {
     /// What the model's features are of. The weights are read if no `clipway.json` lists them, and graphs always.
     pub fn identity(&self, clip: &Clip) -> Result<Identity, Failure> {
-        let identity = match self {
-            Origin::Source(loaded) => Identity::of(&loaded.0, clip, &loaded.1),
-            Origin::Graphs(folder) => Identity::of_graphs(folder, clip),
+        let identity = match &self.model {
+            Loaded::Source(source) => Identity::of(source, clip, &self.load),
+            Loaded::Graphs(folder) => Identity::of_graphs(folder, clip),
         };
         identity.map_err(|error| space_failure(&error))
     }
 
-    /// Loads other towers of the same model.
-    #[cfg(feature = "search")]
+    /// Loads towers of the model.
     pub fn load(&self, towers: Towers) -> Result<Clip, Failure> {
-        match self {
-            Origin::Source(loaded) => {
-                let load = LoadOptions { towers: Some(towers), ..loaded.1.clone() };
-                Clip::load(&loaded.0, &load).map_err(|error| load_failure(&error))
+        match &self.model {
+            Loaded::Source(source) => {
+                let load = LoadOptions { towers: Some(towers), ..self.load.clone() };
+                Clip::load(source, &load).map_err(|error| load_failure(&error))
             }
-            Origin::Graphs(folder) => folder.load(towers).map_err(|error| onnx_failure(&error)),
+            Loaded::Graphs(folder) => {
+                let clip = folder.load(towers).map_err(|error| onnx_failure(&error))?;
+                Ok(clip.with_orientation(self.load.apply_orientation))
+            }
         }
     }
 }
