@@ -67,9 +67,10 @@ impl FeatureSource {
     /// A source of another kind, files that are damaged or do not fit, and paths that are missing.
     pub fn open(files: &FeatureFiles<'_>, width: usize) -> Result<FeatureSource, Failure> {
         let source = files.source;
-        let found = if source.is_dir() { parts_of(source)? } else { Parts::of_file(source) };
-        let open = |path: &PathBuf| Part::open(path, files.columns);
-        let parts = found.features.iter().map(open).collect::<Result<Vec<Part>, _>>()?;
+        let found =
+            if source.is_dir() { files_of(source)? } else { vec![PartFiles::alone(source.to_owned())] };
+        let open = |file: &PartFiles| Part::open(&file.features, files.columns);
+        let parts = found.iter().map(open).collect::<Result<Vec<Part>, _>>()?;
         for part in &parts {
             part.check(width)?;
         }
@@ -79,7 +80,13 @@ impl FeatureSource {
         }
         let (named, paths) = match files.paths {
             Some(file) => (file, read_paths(file)?),
-            None => (source, found.paths(&parts, files)?),
+            None => {
+                let mut paths = Vec::new();
+                for (file, part) in found.iter().zip(&parts) {
+                    file.paths(part, files.columns, &mut paths)?;
+                }
+                (source, paths)
+            }
         };
         if paths.len() != rows {
             let message = format!("`{}`: expected {rows} paths, one for each row", shown_path(named));
@@ -237,89 +244,7 @@ impl Matrix {
         read.map_err(|error| refused(&self.path, &error))?;
         self.source.check_unchanged().map_err(|error| failure::input(&error))
     }
-}
 
-/// The files of a source.
-struct Parts {
-    features: Vec<PathBuf>,
-    /// The tables with their paths, one for each, in clip-retrieval's layout.
-    metadata: Option<Vec<PathBuf>>,
-}
-
-impl Parts {
-    fn of_file(path: &Path) -> Parts {
-        Parts { features: vec![path.to_owned()], metadata: None }
-    }
-
-    /// The paths that the source has beside its features.
-    fn paths(&self, parts: &[Part], files: &FeatureFiles<'_>) -> Result<Vec<String>, Failure> {
-        let mut paths = Vec::new();
-        for (number, part) in parts.iter().enumerate() {
-            let beside = self.metadata.as_ref().map(|metadata| metadata[number].as_path());
-            match (part, beside) {
-                (Part::Matrix(matrix), Some(table)) if table.is_file() => {
-                    let table = Table::of_paths(table, files.columns)?;
-                    if table.rows() != matrix.rows() {
-                        let [table, matrix] = [(table.path(), table.rows()), (&matrix.path, matrix.rows())]
-                            .map(|(path, rows)| format!("`{}` has {rows} rows", shown_path(path)));
-                        return Err(Failure::no("shape-mismatch", format!("{matrix}, and {table}")));
-                    }
-                    table.paths(&mut paths)?;
-                }
-                (Part::Table(table), _) => table.paths(&mut paths)?,
-                (Part::Matrix(matrix), _) => paths.extend(matrix.paths()?),
-            }
-        }
-        Ok(paths)
-    }
-}
-
-/// The files of a folder: in clip-retrieval's layout by their numbers, else Parquet tables by their names.
-fn parts_of(folder: &Path) -> Result<Parts, Failure> {
-    let inside = folder.join("img_emb");
-    if !inside.is_dir() {
-        return tables_of(folder);
-    }
-    let mut parts = Vec::new();
-    for path in listed(&inside)? {
-        let name = path.file_name().and_then(|name| name.to_str());
-        let digits = name.and_then(|name| name.strip_prefix("img_emb_")?.strip_suffix(".npy"));
-        if let Some((digits, number)) = digits.and_then(|digits| Some((digits, digits.parse::<u64>().ok()?)))
-        {
-            let metadata = folder.join("metadata").join(format!("metadata_{digits}.parquet"));
-            parts.push((number, path.clone(), metadata));
-        }
-    }
-    parts.sort();
-    if parts.is_empty() {
-        let message = format!("`{}` has no `img_emb_N.npy`", shown_path(&inside));
-        return Err(Failure::no("missing", message));
-    }
-    let (features, metadata) = parts.into_iter().map(|(_, features, metadata)| (features, metadata)).unzip();
-    Ok(Parts { features, metadata: Some(metadata) })
-}
-
-/// The tables of a folder that another program wrote one data set into.
-fn tables_of(folder: &Path) -> Result<Parts, Failure> {
-    let mut features = listed(folder)?;
-    features.retain(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet")));
-    features.sort();
-    if features.is_empty() {
-        let message = format!("`{}` has no features", shown_path(folder));
-        return Err(Failure::no("missing", message).hint(
-            "clip-retrieval's layout has `img_emb/img_emb_0.npy`; other programs write `.parquet` files",
-        ));
-    }
-    Ok(Parts { features, metadata: None })
-}
-
-fn listed(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let refuse = |error: std::io::Error| failure::folder(folder, &error);
-    let entries = std::fs::read_dir(folder).map_err(refuse)?;
-    entries.map(|entry| Ok(entry.map_err(refuse)?.path())).collect()
-}
-
-impl Matrix {
     /// The paths that the metadata of safetensors have.
     fn paths(&self) -> Result<Vec<String>, Failure> {
         let Some((_, files)) = self.file.metadata().iter().find(|(key, _)| key == "files") else {
@@ -332,6 +257,83 @@ impl Matrix {
             Failure::no("malformed", message)
         })
     }
+}
+
+/// A file of features, and the table beside it that has its paths in clip-retrieval's layout.
+struct PartFiles {
+    features: PathBuf,
+    metadata: Option<PathBuf>,
+}
+
+impl PartFiles {
+    fn alone(features: PathBuf) -> PartFiles {
+        PartFiles { features, metadata: None }
+    }
+
+    /// Adds the paths that are stored with its features.
+    fn paths(&self, part: &Part, columns: &Columns, out: &mut Vec<String>) -> Result<(), Failure> {
+        match (part, &self.metadata) {
+            (Part::Matrix(matrix), Some(table)) if table.is_file() => {
+                let table = Table::of_paths(table, columns)?;
+                if table.rows() != matrix.rows() {
+                    let [table, matrix] = [(table.path(), table.rows()), (&matrix.path, matrix.rows())]
+                        .map(|(path, rows)| format!("`{}` has {rows} rows", shown_path(path)));
+                    return Err(Failure::no("shape-mismatch", format!("{matrix}, and {table}")));
+                }
+                table.paths(out)
+            }
+            (Part::Table(table), _) => table.paths(out),
+            (Part::Matrix(matrix), _) => {
+                out.extend(matrix.paths()?);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The files of a folder: in clip-retrieval's layout by their numbers, else Parquet tables by their names.
+fn files_of(folder: &Path) -> Result<Vec<PartFiles>, Failure> {
+    let inside = folder.join("img_emb");
+    if !inside.is_dir() {
+        return tables_of(folder);
+    }
+    let mut files = Vec::new();
+    for path in listed(&inside)? {
+        let name = path.file_name().and_then(|name| name.to_str());
+        let digits = name.and_then(|name| name.strip_prefix("img_emb_")?.strip_suffix(".npy"));
+        if let Some((digits, number)) = digits.and_then(|digits| Some((digits, digits.parse::<u64>().ok()?)))
+        {
+            let metadata = folder.join("metadata").join(format!("metadata_{digits}.parquet"));
+            files.push((number, path.clone(), metadata));
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let message = format!("`{}` has no `img_emb_N.npy`", shown_path(&inside));
+        return Err(Failure::no("missing", message));
+    }
+    let with_table = |(_, features, metadata)| PartFiles { features, metadata: Some(metadata) };
+    Ok(files.into_iter().map(with_table).collect())
+}
+
+/// The tables of a folder that another program wrote one data set into.
+fn tables_of(folder: &Path) -> Result<Vec<PartFiles>, Failure> {
+    let mut tables = listed(folder)?;
+    tables.retain(|path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("parquet")));
+    tables.sort();
+    if tables.is_empty() {
+        let message = format!("`{}` has no features", shown_path(folder));
+        return Err(Failure::no("missing", message).hint(
+            "clip-retrieval's layout has `img_emb/img_emb_0.npy`; other programs write `.parquet` files",
+        ));
+    }
+    Ok(tables.into_iter().map(PartFiles::alone).collect())
+}
+
+fn listed(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let refuse = |error: std::io::Error| failure::folder(folder, &error);
+    let entries = std::fs::read_dir(folder).map_err(refuse)?;
+    entries.map(|entry| Ok(entry.map_err(refuse)?.path())).collect()
 }
 
 /// Reads a file of paths.
