@@ -6,6 +6,7 @@
 
 mod builder;
 mod cost;
+mod demand;
 mod describe;
 mod fold;
 mod layers;
@@ -19,6 +20,7 @@ mod windows;
 pub use builder::GraphError;
 pub(crate) use builder::{AttentionOptions, GraphBuilder};
 pub use cost::Cost;
+pub use demand::Demand;
 pub use describe::{DimDescription, GraphDescription, NodeDescription, TensorDescription};
 pub use fold::{Fold, FoldTerm};
 pub(crate) use layers::{BatchNorm, Conv2d, LayerNorm, Linear, ResponseNorm, RmsNorm};

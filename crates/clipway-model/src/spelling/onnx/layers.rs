@@ -7,7 +7,7 @@ use super::lengths::reads_padding;
 use super::lowering::{Lowering, fixed};
 use super::options::PixelInput;
 use super::recipe::{After, Colors, Factor, Recipe};
-use crate::graph::{Dim, Node, Operation, ParameterId, Rows, WeightLayout};
+use crate::graph::{Dim, Node, Operation, ParameterId, Pool, Rows, WeightLayout};
 
 /// How a convolution's window moves.
 #[derive(Clone, Copy)]
@@ -85,11 +85,7 @@ impl Lowering<'_> {
     }
 
     /// The keys and values of a linear layer; its queries, of the selected token alone, are remembered for the attention.
-    pub fn linear_apart(&mut self, x: &Value, index: usize) -> Value {
-        let reader =
-            self.tower.nodes.iter().position(|node| node.inputs.iter().any(|input| input.index() == index));
-        let pool =
-            reader.and_then(|reader| self.narrow.pools[reader]).expect("an attention of one token reads it");
+    pub fn linear_apart(&mut self, x: &Value, index: usize, pool: Pool) -> Value {
         let width = fixed(&self.tower.nodes[index]) / 3;
         let part = |first: usize, count: usize| Some(Rows { weight: first, bias: first, count });
         let token = self.selected(x, pool);

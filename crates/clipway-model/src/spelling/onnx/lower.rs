@@ -45,11 +45,13 @@ impl Lowering<'_> {
             (Operation::Pixels, _) => self.pixels(index, node),
             (&Operation::Patches { size }, Some(x)) => self.patches(x, node, size),
             (Operation::TokenIds { .. }, _) => self.token_ids(node),
-            (Operation::Linear { .. }, Some(x)) if self.narrow.split[index] => self.linear_apart(x, index),
-            (Operation::Linear { rows, .. }, Some(x)) => {
-                let after = self.fused[index].after.clone();
-                self.linear(x, index, *rows, after)
-            }
+            (Operation::Linear { rows, .. }, Some(x)) => match self.narrow.split.get(&index) {
+                Some(&pool) => self.linear_apart(x, index, pool),
+                None => {
+                    let after = self.fused[index].after.clone();
+                    self.linear(x, index, *rows, after)
+                }
+            },
             (Operation::Conv2d { weight, bias, stride, padding, groups }, Some(x)) => {
                 let window = ConvWindow { stride: *stride, padding: *padding, groups: *groups };
                 self.conv(x, index, *weight, *bias, window)

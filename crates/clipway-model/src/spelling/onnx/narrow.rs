@@ -4,42 +4,25 @@
 //! before it that works token by token, up to the queries of an attention. Keys and values are needed in full. In the last block
 //! of a transformer this leaves the keys' and the values' products.
 
+use std::collections::HashMap;
+
 use clipway_formats::OnnxAttribute;
 
 use super::emit::Value;
 use super::fuse::Fused;
 use super::lowering::Lowering;
 use super::recipe::Factor;
-use crate::graph::{Dim, Graph, Mask, Node, Operation, Pool, ValueId, WeightLayout};
+use crate::graph::{Demand, Dim, Graph, Mask, Node, Operation, Pool, ValueId, WeightLayout};
 
 /// How much of each value of a tower is computed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Narrow {
     /// For each node, the pool that selects its only token; `None` if all are computed.
     pub pools: Vec<Option<Pool>>,
-    /// The linear layers whose queries are computed apart from their keys and values.
-    pub split: Vec<bool>,
+    /// The linear layers whose queries are computed apart from their keys and values, with the pool that selects their token.
+    pub split: HashMap<usize, Pool>,
     /// The ids by which a pool chooses.
     ids: Option<ValueId>,
-}
-
-/// Which tokens of a value are used.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Demand {
-    Nothing,
-    /// The one that a pool selects.
-    Pooled(Pool),
-    All,
-}
-
-impl Demand {
-    fn join(&mut self, other: Demand) {
-        *self = match (*self, other) {
-            (Demand::Nothing, demand) | (demand, Demand::Nothing) => demand,
-            (a, b) if a == b => a,
-            _ => Demand::All,
-        };
-    }
 }
 
 impl Narrow {
@@ -62,12 +45,12 @@ impl Narrow {
                 demands[input.index()].join(wanted);
             }
         }
-        let pool = |demand: &Demand| match demand {
+        let pool = |demand: &Demand<Pool>| match demand {
             Demand::Pooled(pool) => Some(*pool),
             _ => None,
         };
         let pools: Vec<Option<Pool>> = demands.iter().map(pool).collect();
-        let split = (0..tower.nodes.len()).map(|index| is_split(tower, index, kept, &pools, fused)).collect();
+        let split = split(tower, kept, &pools, fused);
         let ids = tower.nodes.iter().find_map(|node| match node.operation {
             Operation::Pool(pool) if pool.chooses_by_ids() => node.inputs.get(1).copied(),
             _ => None,
@@ -129,24 +112,26 @@ fn is_packed(node: &Node) -> bool {
     node.inputs.len() == 1 + usize::from(looks_at_ids)
 }
 
-/// Whether a linear layer makes queries, keys and values side by side for an attention of which one token is wanted, and
-/// nothing else.
-fn is_split(tower: &Graph, index: usize, kept: &[ValueId], pools: &[Option<Pool>], fused: &[Fused]) -> bool {
-    let Operation::Linear { rows: None, layout: WeightLayout::OutIn, .. } = tower.nodes[index].operation
-    else {
-        return false;
+/// The linear layers that make queries, keys and values side by side for an attention of which one token is wanted, and
+/// for nothing else, each with the pool that selects the token.
+fn split(tower: &Graph, kept: &[ValueId], pools: &[Option<Pool>], fused: &[Fused]) -> HashMap<usize, Pool> {
+    let mut uses = vec![0; tower.nodes.len()];
+    let read = tower.nodes.iter().flat_map(|node| &node.inputs);
+    read.chain(kept).for_each(|value| uses[value.index()] += 1);
+    let of_attention = |(node, pool): (&Node, &Option<Pool>)| {
+        let is_attention = matches!(node.operation, Operation::Attention { .. }) && is_packed(node);
+        let pool = pool.filter(|_| is_attention)?;
+        let linear = node.inputs[0].index();
+        let Operation::Linear { rows: None, layout: WeightLayout::OutIn, .. } = tower.nodes[linear].operation
+        else {
+            return None;
+        };
+        // Of what is merged into the weights, the factor of the queries is theirs alone.
+        let only_scales =
+            fused[linear].after.factors.iter().all(|factor| matches!(factor, Factor::First(..)));
+        (only_scales && uses[linear] == 1).then_some((linear, pool))
     };
-    let is_read = |node: &Node| node.inputs.iter().any(|input| input.index() == index);
-    let mut readers = (0..tower.nodes.len()).filter(|reader| is_read(&tower.nodes[*reader]));
-    let (Some(reader), None) = (readers.next(), readers.next()) else { return false };
-    let is_attention = matches!(tower.nodes[reader].operation, Operation::Attention { .. });
-    // Of what is merged into the weights, the factor of the queries is theirs alone.
-    let only_scales = fused[index].after.factors.iter().all(|factor| matches!(factor, Factor::First(..)));
-    is_attention
-        && is_packed(&tower.nodes[reader])
-        && pools[reader].is_some()
-        && only_scales
-        && !kept.iter().any(|value| value.index() == index)
+    tower.nodes.iter().zip(pools).filter_map(of_attention).collect()
 }
 
 impl Lowering<'_> {

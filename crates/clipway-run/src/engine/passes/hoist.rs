@@ -3,30 +3,11 @@
 //! A pool that selects one row of each sample needs only that row of its input; so does, in turn, every row-wise step,
 //! up to the queries of an attention. Keys and values are needed in full.
 
-use clipway_model::graph::Mask;
+use clipway_model::graph::{Demand, Mask};
 
 use super::super::program::{Id, Node, Program};
 use super::super::shape::{Cut, Rows, Select, Shape};
 use super::super::steps::{Attention, Linear, Op};
-
-/// Which rows of a value are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Demand {
-    Nothing,
-    /// Those that a pool selects.
-    Pooled(Select),
-    All,
-}
-
-impl Demand {
-    fn join(&mut self, other: Demand) {
-        *self = match (*self, other) {
-            (Demand::Nothing, demand) | (demand, Demand::Nothing) => demand,
-            (a, b) if a == b => a,
-            _ => Demand::All,
-        };
-    }
-}
 
 /// Moves pools up to the last attention.
 pub(super) fn run(program: &mut Program) {
@@ -76,7 +57,7 @@ fn single_row(shape: Shape) -> Shape {
 }
 
 /// Which rows of each value are used.
-fn demands(program: &Program) -> Vec<Demand> {
+fn demands(program: &Program) -> Vec<Demand<Select>> {
     let mut demands = vec![Demand::Nothing; program.nodes.len()];
     demands[program.output] = Demand::All;
     program.kept.iter().for_each(|(_, id)| demands[*id] = Demand::All);
