@@ -3,7 +3,6 @@ Pillow with AVIF, pillow-heif, imagecodecs and numpy.
 """
 
 import io
-import struct
 
 import heif_files as heif
 import imagecodecs
@@ -12,7 +11,6 @@ from PIL import Image
 
 # Color samples of each pixel, by the names of Pillow and of imagecodecs.
 CHROMA = {"4:2:0": "yuv420", "4:2:2": "yuv422", "4:4:4": "yuv444", "4:0:0": "yuv400"}
-CHANGES = (b"irot", b"imir", b"clap")
 
 
 def encode(values, bits=8, subsampling="4:2:0", quality=75, speed=9, **options):
@@ -30,14 +28,10 @@ def encode(values, bits=8, subsampling="4:2:0", quality=75, speed=9, **options):
     )
 
 
-def without(item, *kinds):
-    return [found for found in item.properties if found[4:8] not in kinds]
-
-
-def with_properties(file, *properties, drop=CHANGES):
+def with_properties(file, *properties, drop=heif.CHANGES):
     """A file whose image has these properties in place of those of some kinds."""
     items, primary = heif.read(file)
-    items[primary].properties = [*without(items[primary], *drop), *properties]
+    items[primary].properties = [*heif.without(items[primary], *drop), *properties]
     return write(items, primary)
 
 
@@ -66,7 +60,7 @@ def gridded(values, tile, **options):
                 new = 100 + len(items)
                 items[new] = item
                 item.references = []
-                item.properties = without(item, *CHANGES)
+                item.properties = heif.without(item, *heif.CHANGES)
                 if number == primary:
                     colors.append(new)
                 elif item.property(b"auxC"):
@@ -116,14 +110,14 @@ def drawn(rng, width, height, draw):
             matrices += [0, 16] if bits == 10 else [0]
         matrix = int(rng.choice(matrices))
         stated = heif.nclx(1, 13, matrix, matrix in (8, 16) or bool(rng.random() < 0.6))
-        items[primary].properties = [*without(items[primary], b"colr"), stated]
+        items[primary].properties = [*heif.without(items[primary], b"colr"), stated]
     elif rng.random() < 0.2:
-        items[primary].properties = without(items[primary], b"colr")
+        items[primary].properties = heif.without(items[primary], b"colr")
     if rng.random() < 0.4:
         clap = heif.clap(max(1, width // 2), max(1, height // 2), 0, 0)
         changes = [clap, heif.irot(int(rng.integers(4))), heif.imir(int(rng.integers(2)))]
         kept = [change for change in changes if rng.random() < 0.5]
-        items[primary].properties = [*without(items[primary], *CHANGES), *kept]
+        items[primary].properties = [*heif.without(items[primary], *heif.CHANGES), *kept]
     for found in items.values():
         found.inside = bool(rng.random() < 0.3)
         found.extents = int(rng.integers(1, 4)) if len(found.data) > 8 else 1

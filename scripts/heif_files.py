@@ -11,6 +11,8 @@ from PIL import Image
 
 pillow_heif.register_heif_opener()
 
+# Kinds of properties that change how an image is shown.
+CHANGES = (b"irot", b"imir", b"clap")
 ALPHA = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"
 
 
@@ -55,6 +57,25 @@ class Item:
 
     def property(self, kind):
         return next((found for found in self.properties if found[4:8] == kind), None)
+
+
+def without(item, *kinds):
+    """The properties of an item that are of other kinds."""
+    return [found for found in item.properties if found[4:8] not in kinds]
+
+
+def turned_exif():
+    """EXIF data that ask for a quarter turn, with the date taken."""
+    found = Image.Exif()
+    found[0x0112] = 6
+    found.get_ifd(0x8769)[0x9003] = "2024:05:07 14:34:56"
+    return found.tobytes()
+
+
+def write_pixels(image, path):
+    """Writes what Pillow reads from a file, and nothing else that it says."""
+    pixels = Image.frombytes(image.mode, image.size, image.tobytes())
+    pixels.save(path, compress_level=9)
 
 
 def read(file):
@@ -247,7 +268,7 @@ def changed(rng, items, primary):
             parts = int(rng.choice([1, 2])), int(rng.choice([1, 2]))
             changes.append(clap(*kept, int(rng.integers(-3, 4)), int(rng.integers(-3, 4)), parts))
     if rng.random() < 0.5:
-        item.properties = [found for found in item.properties if found[4:8] not in (b"irot", b"imir", b"clap")]
+        item.properties = without(item, *CHANGES)
     item.properties += changes
     for found in items.values():
         found.inside = bool(rng.random() < 0.3)

@@ -18,13 +18,6 @@ from PIL import Image
 OUT = Path(__file__).parent.parent / "crates/clipway-run/tests/data/avif"
 
 
-def exif():
-    found = Image.Exif()
-    found[0x0112] = 6
-    found.get_ifd(0x8769)[0x9003] = "2024:05:07 14:34:56"
-    return found.tobytes()
-
-
 def main():
     rng = np.random.default_rng(0)
 
@@ -68,7 +61,7 @@ def main():
         "sequence": drawn(save_all=True, append_images=[other]),
         "narrow": drawn(size=(1, 37)),
         "low": drawn(size=(37, 1), subsampling="4:2:2"),
-        "turned": drawn(exif=exif()),
+        "turned": drawn(exif=heif.turned_exif()),
         "mirrored": avif.with_properties(drawn(), heif.irot(1), heif.imir(0)),
         "cropped": avif.with_properties(drawn(), heif.clap(21, 20, 0, 0), heif.imir(1)),
         "refused/matrix": avif.with_coding(drawn(), 11),
@@ -85,8 +78,7 @@ def main():
         name += f".{turn}" if turn != 1 else ""
         print(name, len(file), found.mode, found.size)
         (OUT / f"{name}.avif").write_bytes(file)
-        pixels = Image.frombytes(found.mode, found.size, found.tobytes())
-        pixels.save(OUT / f"{name}.png", compress_level=9)
+        heif.write_pixels(found, OUT / f"{name}.png")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,7 @@ def encoded(rng, mode="RGB", size=(45, 38), **options):
 def with_changes(file, *changes):
     """A file whose image has these changes alone."""
     items, primary = heif.read(file)
-    kept = [found for found in items[primary].properties if found[4:8] not in (b"irot", b"imir", b"clap")]
-    items[primary].properties = [*kept, *changes]
+    items[primary].properties = [*heif.without(items[primary], *heif.CHANGES), *changes]
     return heif.write(items, primary)
 
 
@@ -53,13 +52,6 @@ def moved(file):
     return heif.write(items, primary, brand=b"mif1")
 
 
-def exif():
-    found = Image.Exif()
-    found[0x0112] = 6
-    found.get_ifd(0x8769)[0x9003] = "2024:05:07 14:34:56"
-    return found.tobytes()
-
-
 def main():
     rng = np.random.default_rng(0)
     plain = encoded(rng)
@@ -79,7 +71,7 @@ def main():
         "gray_alpha": encoded(rng, "LA"),
         "alpha": encoded(rng, "RGBA"),
         "alpha_small": with_alpha(encoded(rng, size=(46, 38)), encoded(rng, "L", size=(20, 30))),
-        "turned": encoded(rng, exif=exif(), thumbnails=[32]),
+        "turned": encoded(rng, exif=heif.turned_exif(), thumbnails=[32]),
         "mirrored": with_changes(encoded(rng, size=(46, 38)), heif.imir(0), heif.irot(3), heif.imir(1)),
         "cropped": with_changes(encoded(rng, size=(46, 38)), heif.clap(31, 20, -3, 5, (2, 1)), heif.irot(1)),
         "cropped_half": with_changes(encoded(rng, size=(46, 38), chroma=422), heif.clap(31, 20, 1, 0), heif.irot(2)),
@@ -95,8 +87,7 @@ def main():
             continue
         found = Image.open(io.BytesIO(file))
         print(name, len(file), found.mode, found.size)
-        pixels = Image.frombytes(found.mode, found.size, found.tobytes())
-        pixels.save(OUT / f"{name}.png", compress_level=9)
+        heif.write_pixels(found, OUT / f"{name}.png")
 
 
 if __name__ == "__main__":
