@@ -187,8 +187,7 @@ def main():
     with torch.inference_mode():
         rate = product_rate(torch)
         print(f"one product in PyTorch {torch.__version__}: {rate / 1e9:.0f} GFLOP/s\n")
-        table_is_printed = False
-        for name in arguments.models.split(","):
+        for index, name in enumerate(arguments.models.split(",")):
             tower, inputs = tower_of(torch, open_clip, name, arguments)
             count = operations(torch, tower, inputs)
             calls = calls_of(torch, tower, inputs, arguments)
@@ -201,11 +200,10 @@ def main():
                     theirs[peer].append(per_second(call, arguments.batch, arguments.seconds))
             mine, *plain = [statistics.median(rates) for rates in ours.values()]
             medians = [statistics.median(rates) for rates in theirs.values()]
-            if not table_is_printed:
+            if index == 0:
                 in_f32 = ["clipway in f32"] if plain else []
                 heading = ["model", f"clipway, {arguments.input}s/s", *in_f32, *calls, "ours / fastest", "share of the product's rate"]
                 print("| " + " | ".join(heading) + " |\n" + "| --- " * len(heading) + "|")
-                table_is_printed = True
             rates = [f"{rate:.1f}" for rate in [mine, *plain, *medians]]
             cells = [name, *rates, f"{mine / max(medians):.2f}", f"{mine * count / rate:.2f}"]
             print("| " + " | ".join(cells) + " |", flush=True)
