@@ -4,12 +4,14 @@
 
 Needs clipway, torch, open_clip_torch and Pillow. The weights are random: nothing is downloaded. Each turn is a process of its
 own: seconds from its start to the first feature with the libraries imported, images per second by the median batch, and its
-largest resident memory. PyTorch's images are decoded on as many threads as it computes with.
+largest resident memory. PyTorch's images are decoded on as many threads as it computes with. clipway runs its folder of the same
+weights in fp32, and in int8; the cosine is that of the first image's features to PyTorch's.
 """
 
 import argparse
 import io
 import json
+import math
 import pathlib
 import resource
 import statistics
@@ -17,6 +19,10 @@ import subprocess
 import sys
 import tempfile
 import time
+
+
+# clipway's folders, each with its target.
+FOLDERS = {"fp32": "open_clip", "int8": "clipway"}
 
 
 def batches_of(place, count):
@@ -64,7 +70,7 @@ def turn(kind, folder, photos, threads, count):
     start = time.perf_counter()
     batches = batches_of(photos, count)
     read = time.perf_counter() - start
-    encode = {"clipway": ours, "torch": theirs}[kind](folder, threads)
+    encode = (theirs if kind == "torch" else ours)(folder, threads)
     first = encode(batches[0][:1])
     to_first = time.perf_counter() - start - read
     times = []
@@ -73,7 +79,7 @@ def turn(kind, folder, photos, threads, count):
         encode(files)
         times.append(time.perf_counter() - before)
     memory = largest_memory()
-    print(json.dumps({"first": to_first, "rate": 32 / statistics.median(times), "memory": memory, "sum": float(first.sum())}))
+    print(json.dumps({"first": to_first, "rate": 32 / statistics.median(times), "memory": memory, "features": first[0].tolist()}))
 
 
 def make(place, count):
@@ -86,7 +92,9 @@ def make(place, count):
     torch.manual_seed(1)
     torch.save(open_clip.create_model("ViT-B-32").state_dict(), place / "model.pt")
     words = [sys.executable, "-m", "clipway", "export", place / "model.pt", "--model", "ViT-B-32", "--no-verify", "--quiet"]
-    subprocess.run([*words, "--out", place / "model"], check=True, stdout=subprocess.DEVNULL)
+    for precision, target in FOLDERS.items():
+        out = ["--precision", precision, "--to", target, "--out", place / precision]
+        subprocess.run([*words, *out], check=True, stdout=subprocess.DEVNULL)
     (place / "model.pt").unlink()
     photos = place / "photos"
     photos.mkdir()
@@ -106,22 +114,32 @@ def main():
     if arguments.turn:
         kind, folder, photos = arguments.turn
         return turn(kind, folder, pathlib.Path(photos), arguments.threads, arguments.batches)
-    found = {"clipway": [], "torch": []}
+    found = {kind: [] for kind in (*FOLDERS, "torch")}
     with tempfile.TemporaryDirectory() as folder:
         place = pathlib.Path(folder)
         make(place, arguments.batches)
         for _ in range(arguments.turns):
             for kind, results in found.items():
-                words = [sys.executable, __file__, "--turn", kind, place / "model", place / "photos"]
+                model = place / ("fp32" if kind == "torch" else kind)
+                words = [sys.executable, __file__, "--turn", kind, model, place / "photos"]
                 words += ["--threads", str(arguments.threads), "--batches", str(arguments.batches)]
                 done = subprocess.run(words, check=True, capture_output=True, text=True)
                 results.append(json.loads(done.stdout.splitlines()[-1]))
-                print(kind, results[-1], flush=True)
-    medians = {kind: {key: statistics.median(one[key] for one in results) for key in results[0]} for kind, results in found.items()}
-    ours, theirs = medians["clipway"], medians["torch"]
-    print(f"images per second: {ours['rate']:.1f} beside {theirs['rate']:.1f}, {ours['rate'] / theirs['rate']:.2f} times")
-    print(f"largest memory: {ours['memory']:.0f} MB beside {theirs['memory']:.0f}, {ours['memory'] / theirs['memory']:.2f}")
-    print(f"to the first feature: {ours['first']:.2f} s beside {theirs['first']:.2f}, {ours['first'] / theirs['first']:.2f}")
+                print(kind, {key: value for key, value in results[-1].items() if key != "features"}, flush=True)
+    measured = ("rate", "memory", "first")
+    medians = {kind: {key: statistics.median(one[key] for one in results) for key in measured} for kind, results in found.items()}
+    theirs = medians["torch"]
+    for kind in FOLDERS:
+        ours = medians[kind]
+        print(f"{kind}, cosine to PyTorch {cosine(found[kind][0]['features'], found['torch'][0]['features']):.6f}")
+        print(f"  images per second: {ours['rate']:.1f} beside {theirs['rate']:.1f}, {ours['rate'] / theirs['rate']:.2f} times")
+        print(f"  largest memory: {ours['memory']:.0f} MB beside {theirs['memory']:.0f}, {ours['memory'] / theirs['memory']:.2f}")
+        print(f"  to the first feature: {ours['first']:.2f} s beside {theirs['first']:.2f}, {ours['first'] / theirs['first']:.2f}")
+
+
+def cosine(a, b):
+    length = math.sqrt(sum(x * x for x in a) * sum(x * x for x in b))
+    return sum(x * y for x, y in zip(a, b, strict=True)) / length
 
 
 if __name__ == "__main__":
