@@ -6,9 +6,11 @@ makes of it, and returns what is wrong. Models are small, or of the size of ViT-
 import importlib.util
 import json
 
+import numpy
 import open_clip
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 import check_coverage
 from coverage_open_clip import MODEL, TEXTS, clip_words, compared, drawn, embedded, exported, of_open_clip, said, transform
@@ -80,4 +82,22 @@ def sentence_transformers(clipway, name, place, paths):
     return compared(name, wanted, embedded(clipway, place, place / "source", paths))
 
 
-KINDS = {"GmP": polar, "Long-CLIP": long_clip, "sentence-transformers": sentence_transformers}
+def mlx(clipway, name, place, paths):
+    """A CLIPModel as MLX stores it: its convolution has the channels last, in safetensors and in arrays."""
+    torch.manual_seed(15)
+    source = place / "source"
+    source.mkdir()
+    model, tokenizer, _ = check_coverage.clip(source)
+    check_coverage.drawn(model).save_pretrained(source)
+    processor = check_coverage.clip_processor()
+    processor.save_pretrained(source)
+    wanted = check_coverage.expected(model, tokenizer, "both", processor, paths)
+    state = {key: value.permute(0, 2, 3, 1).contiguous() if "patch_embedding" in key else value for key, value in model.state_dict().items()}
+    save_file(state, source / "model.safetensors", metadata={"format": "mlx"})
+    problems = compared(name, wanted, embedded(clipway, place, source, paths, texts=check_coverage.TEXTS))
+    (source / "model.safetensors").unlink()
+    numpy.savez(source / "weights.npz", **{key: value.numpy() for key, value in state.items()})
+    return problems + compared(f"{name}, arrays", wanted, embedded(clipway, place, source, paths, texts=check_coverage.TEXTS))
+
+
+KINDS = {"MLX": mlx, "GmP": polar, "Long-CLIP": long_clip, "sentence-transformers": sentence_transformers}

@@ -23,6 +23,7 @@ mod int4;
 mod limits;
 mod mix;
 mod models;
+mod named;
 mod newcomer;
 mod onnx;
 #[cfg(feature = "search")]

@@ -200,7 +200,14 @@ impl Machine<'_> {
             Meaning::UntypedStorage => Ok(None),
             Meaning::Storage(Some(dtype)) => Ok(Some(dtype)),
             Meaning::Storage(None) => {
-                Err(self.error(Code::Unsupported, format!("storages of class `{}`", shown(&global.name))))
+                let is_quantized = ["QInt", "QUInt"].iter().any(|class| global.name.contains(class));
+                let cause = if is_quantized {
+                    ", of quantized weights; save the model before it is quantized"
+                } else {
+                    ""
+                };
+                Err(self
+                    .error(Code::Unsupported, format!("storages of class `{}`{cause}", shown(&global.name))))
             }
             _ => Err(self.malformed(format!("`{}` is not the class of a storage", shown(&global.name)))),
         }

@@ -216,6 +216,8 @@ struct Merging {
     modules: BTreeMap<String, BTreeMap<Piece, usize>>,
     adapters: BTreeSet<String>,
     unmatched: Vec<String>,
+    /// Where the adapter's model is in the weights.
+    tower: Option<&'static str>,
 }
 
 impl Merging {
@@ -230,6 +232,7 @@ impl Merging {
             modules: BTreeMap::new(),
             adapters: BTreeSet::new(),
             unmatched: Vec::new(),
+            tower: None,
             files,
         };
         merging.recipes = (0..merging.tensors.len()).map(Recipe::Stored).collect();
@@ -265,8 +268,14 @@ impl Merging {
         }
     }
 
-    /// Index of a weight: by its whole name, or by the only name that ends so.
+    /// Index of a weight: in the tower that the adapter was trained on alone, or anywhere.
     fn find(&self, name: &str) -> Option<usize> {
+        let in_tower = self.tower.and_then(|tower| self.find_named(&format!("{tower}.{name}")));
+        in_tower.or_else(|| self.find_named(name))
+    }
+
+    /// Index of a weight: by its whole name, or by the only name that ends so.
+    fn find_named(&self, name: &str) -> Option<usize> {
         let mut end = backwards(name);
         if let Some(&index) = self.weights.get(&end) {
             return Some(index);
@@ -284,6 +293,7 @@ impl Merging {
             let names = self.adapters.iter().map(|name| format!("`{}`", shown(name))).collect();
             return Err(AdapterError::Several { names });
         }
+        self.tower = config.tower;
         for (name, index) in std::mem::take(&mut self.replacing) {
             match self.find(&name).filter(|&weight| self.tensors[weight].shape == self.tensors[index].shape) {
                 Some(weight) => {
@@ -353,6 +363,21 @@ impl Merging {
     }
 }
 
+/// Where the tower is in a whole model, whose class and module PEFT has recorded: its names are those of the tower alone.
+fn tower_of(mapping: &JsonCursor<'_>) -> Result<Option<&'static str>, FormatError> {
+    let text = |key| mapping.get(key)?.map_or(Ok(""), |value: JsonCursor<'_>| value.string());
+    let (class, module) = (text("base_model_class")?, text("parent_library")?);
+    let is = |library: &str| module.split('.').next() == Some(library);
+    Ok(match (class.contains("Vision"), class.contains("Text")) {
+        (true, false) if is("transformers") => Some("vision_model"),
+        (false, true) if is("transformers") => Some("text_model"),
+        (true, false) if is("open_clip") => Some("visual"),
+        (false, true) if is("open_clip") => Some("text"),
+        (true, false) if is("timm") => Some("visual.trunk"),
+        _ => None,
+    })
+}
+
 /// What an adapter's config states.
 struct Config {
     base: Option<String>,
@@ -361,6 +386,8 @@ struct Config {
     stabilized: bool,
     transposed: bool,
     lengths: bool,
+    /// Where the adapter's model is, if it is one tower.
+    tower: Option<&'static str>,
 }
 
 impl Config {
@@ -419,6 +446,10 @@ impl Config {
             stabilized: flag("use_rslora")?,
             transposed: flag("fan_in_fan_out")?,
             lengths: flag("use_dora")?,
+            tower: match present("auto_mapping")? {
+                Some(class) => tower_of(&class)?,
+                None => None,
+            },
         }))
     }
 

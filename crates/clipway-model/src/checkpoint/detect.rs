@@ -40,9 +40,14 @@ impl Opened {
     }
 }
 
+/// The first bytes of a file.
+pub(super) fn head_of(source: &FileSource) -> Result<Vec<u8>, FormatError> {
+    read_range(source, 0, source.size().min(HEAD_BYTES))
+}
+
 /// Detects the format of a file.
 pub(super) fn kind_of(source: &Arc<FileSource>) -> Result<Stored, FormatError> {
-    let head = read_range(source, 0, source.size().min(HEAD_BYTES))?;
+    let head = head_of(source)?;
     Ok(match &head[..] {
         head if is_safetensors(head) => Stored::Safetensors,
         [b'P', b'K', ..] => {

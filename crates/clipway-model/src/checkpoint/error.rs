@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clipway_formats::{FormatError, shown_path};
 
-use super::AdapterError;
+use super::{AdapterError, Program};
 use crate::artifact::ArtifactError;
 use crate::input::InputError;
 
@@ -42,7 +42,30 @@ pub enum CheckpointError {
         /// The file, escaped and shortened.
         file: String,
         /// The program.
-        program: &'static str,
+        program: Program,
+    },
+    /// A file, or a folder that is one model, of another program.
+    #[error("`{}` is a model for {program}, which is not read", shown_path(path))]
+    OtherFile {
+        /// The file or folder.
+        path: PathBuf,
+        /// The program.
+        program: Program,
+    },
+    /// A compressed or joined folder.
+    #[error("`{}` is an archive of other files, and not a checkpoint", shown_path(path))]
+    Packed {
+        /// The archive.
+        path: PathBuf,
+    },
+    /// A step of DeepSpeed in its universal form, which has a file for each tensor.
+    #[error(
+        "`{}` is a universal checkpoint of DeepSpeed, with one file for each tensor, which is not read",
+        shown_path(folder)
+    )]
+    Universal {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A folder of sentence-transformers whose modules are no CLIP.
     #[error("`{}` is a sentence-transformers model of {}, with no CLIPModel among them", shown_path(folder), kinds.join(", "))]
@@ -152,6 +175,9 @@ impl CheckpointError {
             | CheckpointError::NoIndex { .. } => "missing",
             CheckpointError::Ambiguous { .. } | CheckpointError::SeveralFolders { .. } => "ambiguous",
             CheckpointError::OtherProgram { .. }
+            | CheckpointError::OtherFile { .. }
+            | CheckpointError::Packed { .. }
+            | CheckpointError::Universal { .. }
             | CheckpointError::Modules { .. }
             | CheckpointError::DistributedPart { .. }
             | CheckpointError::InParts { .. } => "unsupported",

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::CheckpointError;
 use super::distributed::METADATA;
+use super::{CheckpointError, foreign};
 use crate::input::{Elsewhere, InputError};
 
 /// Names in open_clip's order of preference; an index stands for its shards, after the single file.
@@ -31,6 +31,19 @@ const ENDINGS: [&str; 8] =
 /// End of the files in which DeepSpeed keeps the optimizer's state, beside the model's.
 const OPTIMIZER: &str = "_optim_states.pt";
 
+/// What trainers keep beside the weights in files of the same kind: the first part of their names, without a number.
+const STATES: [&str; 9] = [
+    "optimizer",
+    "scheduler",
+    "scaler",
+    "sampler",
+    "training_args",
+    "rng_state",
+    "random_states",
+    "dl_state_dict",
+    "trainer_state",
+];
+
 /// Number of digits in the name of a commit.
 const COMMIT: usize = 40;
 
@@ -52,11 +65,18 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, CheckpointError> {
 fn weight_files(folder: &Path, elsewhere: &Elsewhere) -> Result<Vec<String>, CheckpointError> {
     let mut names = names_in(folder)?;
     names.extend(elsewhere.names().map(str::to_owned));
-    // Weights of OpenVINO end in `.bin` too.
-    let is_other = |name: &str| name.ends_with(".bin") && folder.join(name).with_extension("xml").is_file();
+    // Weights of OpenVINO and Core ML end in `.bin` too.
+    let is_other =
+        |name: &str| foreign::package(folder).is_some() || foreign::is_intermediate(&folder.join(name));
     let ends = |name: &str| ENDINGS.iter().any(|ending| name.ends_with(ending));
-    names.retain(|name| ends(name) && !folder.join(name).is_dir() && !is_other(name));
+    names.retain(|name| ends(name) && !folder.join(name).is_dir() && !is_other(name) && !is_state(name));
     Ok(names)
+}
+
+/// Whether a file is a trainer's state, such as `optimizer.bin` or `rng_state_0.pth`.
+fn is_state(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default();
+    STATES.contains(&stem.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('_'))
 }
 
 /// Whether a folder holds a weight file.
@@ -67,6 +87,13 @@ pub(super) fn has_weights(folder: &Path) -> Result<bool, CheckpointError> {
 /// Whether a folder is a distributed checkpoint.
 fn is_distributed(folder: &Path) -> bool {
     folder.join(METADATA).is_file()
+}
+
+/// Whether a folder is a step of DeepSpeed in its universal form: a folder for each tensor, with its values in `fp32.pt`.
+pub(super) fn is_universal(folder: &Path) -> bool {
+    let tensors = folder.join("zero");
+    names_in(&tensors)
+        .is_ok_and(|names| names.iter().any(|name| tensors.join(name).join("fp32.pt").is_file()))
 }
 
 /// Chooses a folder's weight file by name, among its own and those that are elsewhere.
@@ -86,6 +113,9 @@ pub(super) fn weights_of(folder: &Path, elsewhere: &Elsewhere) -> Result<String,
         names.retain(|name| !name.ends_with(OPTIMIZER));
     }
     if let Some(part) = names.iter().find(|name| name.starts_with(PARTS)) {
+        if is_universal(folder) {
+            return Err(CheckpointError::Universal { folder: folder.to_owned() });
+        }
         return Err(CheckpointError::InParts { path: folder.join(part) });
     }
     // Without an index no shard is the whole.
@@ -124,9 +154,18 @@ pub(crate) fn is_weights(name: &str) -> bool {
 
 /// Whether a name is numbered like a shard: `model-00001-of-00003.safetensors`.
 pub(super) fn is_shard(name: &str) -> bool {
+    shard_of(name).is_some()
+}
+
+/// The number of a shard and the number of all, by its name: 1 of 3.
+pub(super) fn shard_of(name: &str) -> Option<[usize; 2]> {
     let stem = name.split('.').next().unwrap_or_default();
     let mut parts = stem.rsplit('-');
-    let number =
-        |part: Option<&str>| part.is_some_and(|p| p.len() == 5 && p.bytes().all(|b| b.is_ascii_digit()));
-    number(parts.next()) && parts.next() == Some("of") && number(parts.next())
+    let number = |part: Option<&str>| {
+        let digits = part.filter(|digits| digits.len() == 5 && digits.bytes().all(|b| b.is_ascii_digit()))?;
+        digits.parse().ok()
+    };
+    let all = number(parts.next())?;
+    (parts.next() == Some("of")).then_some(())?;
+    Some([number(parts.next())?, all])
 }

@@ -7,6 +7,7 @@ mod error;
 mod fact;
 mod facts;
 mod folder;
+mod foreign;
 mod hub;
 mod merged;
 mod place;
@@ -18,19 +19,20 @@ pub use error::CheckpointError;
 pub use fact::FactValue;
 pub use facts::{SourceGlobal, Writer};
 pub(crate) use folder::is_weights;
+pub use foreign::Program;
 pub use hub::HubPlace;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clipway_formats::{DistributedIndex, FileFormat, PytorchOptions, ReadAt, TensorFile};
+use clipway_formats::{Code, DistributedIndex, FileFormat, FormatError, PytorchOptions, ReadAt, TensorFile};
 
 use crate::artifact::Artifact;
 use crate::config::ConfigFile;
 use crate::input::{self, Elsewhere, Folder, InputError};
 use crate::state_dict::{SelectError, Selection, Weights, WeightsChoice};
-use detect::{Opened, kind_of, open_tensors};
+use detect::{Opened, head_of, kind_of, open_tensors};
 
 /// Name of the config that open_clip puts beside weights.
 pub const CONFIG_NAME: &str = "open_clip_config.json";
@@ -102,8 +104,8 @@ impl Checkpoint {
             (opened.tensors as Arc<dyn TensorFile>, Vec::new(), opened.sources)
         } else {
             let kind = kind_of(&source).map_err(refuse)?;
-            let opened =
-                open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options).map_err(refuse)?;
+            let opened = open_tensors(kind, Arc::clone(&source) as Arc<dyn ReadAt>, options)
+                .map_err(|cause| named_error(&source, &folder, cause))?;
             match opened {
                 Some(opened) => (opened.tensors(), vec![opened], vec![source]),
                 None => {
@@ -224,6 +226,12 @@ impl Checkpoint {
         self.is_sharded
     }
 
+    /// The number of a shard that was opened alone, and the number of all; `None` for a whole checkpoint.
+    pub fn lone_shard(&self) -> Option<[usize; 2]> {
+        let name = self.weights_path.file_name()?.to_str()?;
+        folder::shard_of(name).filter(|[_, all]| *all > 1 && !self.is_sharded)
+    }
+
     /// All tensors, of the model and of training.
     pub fn tensors(&self) -> &Arc<dyn TensorFile> {
         &self.tensors
@@ -329,6 +337,23 @@ fn open_weights(path: &Path, elsewhere: &Elsewhere) -> Result<(Arc<FileSource>, 
         return Err(CheckpointError::DistributedPart { path: path.to_owned() });
     }
     Ok((Arc::new(input::open(path, input::Kind::Weights)?), Folder::of(path)?.with(elsewhere)))
+}
+
+/// Why a file cannot be opened: what it is, where it is another program's or one step of DeepSpeed's, else what is wrong.
+fn named_error(source: &FileSource, folder: &Folder, cause: FormatError) -> CheckpointError {
+    let path = source.path().to_owned();
+    let head = head_of(source).unwrap_or_default();
+    match cause.code {
+        _ if foreign::is_packed(&path, &head, cause.code) => CheckpointError::Packed { path },
+        Code::UnknownFormat => match foreign::of_file(&path, &head) {
+            Some(program) => CheckpointError::OtherFile { path, program },
+            None => CheckpointError::Format { path, cause },
+        },
+        Code::Missing if folder::is_universal(folder.path()) => {
+            CheckpointError::Universal { folder: folder.path().to_owned() }
+        }
+        _ => CheckpointError::Format { path, cause },
+    }
 }
 
 /// Checks that the weight files and the config are listed by the artifact.

@@ -6,12 +6,17 @@ use std::path::Path;
 use clipway_formats::{Code, FormatError, Json, JsonLimits, Place, shown};
 
 use super::CheckpointError;
+use super::detect::head_of;
 use super::distributed::PART;
-use super::folder::{has_weights, names_in, weights_of};
+use super::folder::{has_weights, is_universal, names_in, weights_of};
+use super::foreign::{self, Program};
 use crate::input::{self, Elsewhere, Folder};
 
 /// Most folders that are followed, one to the next.
 const MOST: usize = 4;
+
+/// Most files of a folder whose first bytes are looked at.
+const MOST_FILES: usize = 64;
 
 /// The Hub's cache: revisions, and which of them the main branch is.
 const SNAPSHOTS: &str = "snapshots";
@@ -29,22 +34,15 @@ const MODULES: &str = "modules.json";
 /// DeepSpeed's file with the name of the newest step's folder.
 const LATEST: &str = "latest";
 
+/// The same for its universal form.
+const LATEST_UNIVERSAL: &str = "latest_universal";
+
+/// diffusers' list of models, and the beginning of the folders of its text encoders.
+const PIPELINE: &str = "model_index.json";
+const TEXT_ENCODER: &str = "text_encoder";
+
 /// Folder of checkpoints in a run of open_clip's trainer.
 const CHECKPOINTS: &str = "checkpoints";
-
-/// Files of weights that are not read, by the end of their names, with the program that writes them.
-const OTHERS: [(&str, &str); 10] = [
-    ("flax_model.msgpack", "Flax"),
-    ("openvino_model.xml", "OpenVINO"),
-    (".tflite", "TensorFlow Lite"),
-    (".engine", "TensorRT"),
-    (".mnn", "MNN"),
-    ("tf_model.h5", "TensorFlow"),
-    ("saved_model.pb", "TensorFlow"),
-    (".gguf", "GGUF"),
-    (".mlpackage", "Core ML"),
-    (".mlmodel", "Core ML"),
-];
 
 /// The folder with the weights of a folder, and the name of the weight file in it.
 pub(super) fn weights_in(path: &Path, elsewhere: &Elsewhere) -> Result<(Folder, String), CheckpointError> {
@@ -74,8 +72,14 @@ fn next(folder: &Folder) -> Result<Option<String>, CheckpointError> {
     if let Some(bytes) = folder.read(MODULES, input::Kind::Config)? {
         return module(folder, &bytes).map(Some);
     }
-    if folder.has(LATEST) && folder.path().join(LATEST).is_file() {
-        return word(folder, LATEST).map(Some);
+    for file in [LATEST, LATEST_UNIVERSAL] {
+        if folder.path().join(file).is_file() {
+            let name = word(folder, file)?;
+            // The universal form is often copied alone, with both files.
+            if folder.has(&name) || !folder.has(LATEST_UNIVERSAL) || file == LATEST_UNIVERSAL {
+                return Ok(Some(name));
+            }
+        }
     }
     Ok(folder.path().join(CHECKPOINTS).is_dir().then(|| CHECKPOINTS.to_owned()))
 }
@@ -133,10 +137,14 @@ fn checked(name: String) -> Result<String, FormatError> {
 fn nothing_in(folder: &Folder) -> Result<CheckpointError, CheckpointError> {
     let path = folder.path().to_owned();
     let names = names_in(&path)?;
-    for (end, program) in OTHERS {
-        if let Some(file) = names.iter().find(|name| name.ends_with(end)) {
-            return Ok(CheckpointError::OtherProgram { folder: path, file: shown(file), program });
-        }
+    if let Some(program) = foreign::package(&path) {
+        return Ok(CheckpointError::OtherFile { path, program });
+    }
+    if is_universal(&path) {
+        return Ok(CheckpointError::Universal { folder: path });
+    }
+    if let Some((file, program)) = of_other_program(folder, &names) {
+        return Ok(CheckpointError::OtherProgram { folder: path, file: shown(file), program });
     }
     let mut inside = Vec::new();
     if names.iter().any(|name| name.ends_with(PART)) {
@@ -152,7 +160,25 @@ fn nothing_in(folder: &Folder) -> Result<CheckpointError, CheckpointError> {
     if inside.iter().any(|name| !name.starts_with(OPTIMIZER)) {
         inside.retain(|name| !name.starts_with(OPTIMIZER));
     }
+    // Of the models of a pipeline that makes images, the text encoder is a CLIP's.
+    if folder.has(PIPELINE) && inside.iter().any(|name| name.starts_with(TEXT_ENCODER)) {
+        inside.retain(|name| name.starts_with(TEXT_ENCODER));
+    }
     Ok(CheckpointError::NoWeights { folder: path, inside })
+}
+
+/// The first file of another program, or the package that is one.
+fn of_other_program<'n>(folder: &Folder, names: &'n [String]) -> Option<(&'n str, Program)> {
+    let program = |name: &str| {
+        let path = folder.path().join(name);
+        if path.is_dir() {
+            return foreign::package(&path);
+        }
+        // A file that cannot be read says nothing.
+        let head = folder.file(name, input::Kind::Weights).ok().and_then(|source| head_of(&source).ok());
+        foreign::of_file(&path, &head?)
+    };
+    names.iter().take(MOST_FILES).find_map(|name| Some((name.as_str(), program(name)?)))
 }
 
 /// Names of the folders in a folder, sorted.

@@ -6,6 +6,23 @@ use clipway_formats::{Code, FormatError, JsonCursor, shown};
 
 use crate::nearest::nearest;
 
+/// Options that users take for keys of a config, with what to do instead.
+const ARGUMENTS: [(&str, &str); 10] = [
+    ("use_naflex", NAFLEX),
+    ("force_naflex_vision", NAFLEX),
+    ("force_quick_gelu", "set `quick_gelu` at the top"),
+    ("force_custom_text", "set `custom_text` at the top"),
+    ("force_image_size", "set `vision_cfg.image_size`"),
+    ("force_context_length", "set `text_cfg.context_length`"),
+    ("force_patch_dropout", "remove it: only training drops patches"),
+    ("precision", "remove it: the weights have their dtype"),
+    ("pretrained", "remove it: the weights are given"),
+    ("device", "remove it"),
+];
+
+/// What to do instead of asking for an image tower of any proportions.
+const NAFLEX: &str = "remove it: the weights show whether the image tower was trained so";
+
 /// An object with only known keys.
 pub(super) struct Fields<'a> {
     at: JsonCursor<'a>,
@@ -16,9 +33,13 @@ impl<'a> Fields<'a> {
     pub(super) fn new(at: JsonCursor<'a>, known: &[&str]) -> Result<Fields<'a>, FormatError> {
         for (key, value) in at.members()? {
             if !known.contains(&key) {
-                let cause = match nearest(key, known) {
-                    Some(name) => format!("unknown key; the nearest known key is `{name}`"),
-                    None => "unknown key".to_owned(),
+                let argument = ARGUMENTS.iter().find(|(name, _)| *name == key);
+                let cause = match (argument, nearest(key, known)) {
+                    (Some((_, instead)), _) => format!(
+                        "unknown key: an option of open_clip's training or `create_model`, not of a config; {instead}"
+                    ),
+                    (None, Some(name)) => format!("unknown key; the nearest known key is `{name}`"),
+                    (None, None) => "unknown key".to_owned(),
                 };
                 return Err(value.error(Code::UnknownKey, cause));
             }

@@ -29,6 +29,12 @@ pub enum LayoutError {
         /// Its class, so too.
         class: Option<String>,
     },
+    /// A folder of timm, whose `config.json` names an image model.
+    #[error("`config.json` says that this is timm's `{architecture}`, an image model without a text tower")]
+    ImageModel {
+        /// Its name, escaped and shortened.
+        architecture: String,
+    },
     /// Tensors of several projects in one state dict.
     #[error("the tensors belong to several layouts: {}", parts(.0))]
     Mixed(Vec<LayoutPart>),
@@ -124,7 +130,9 @@ impl LayoutError {
     /// Stable code of the error.
     pub fn code(&self) -> &'static str {
         match self {
-            LayoutError::Refused { .. } | LayoutError::OtherKind { .. } => "unsupported",
+            LayoutError::Refused { .. } | LayoutError::OtherKind { .. } | LayoutError::ImageModel { .. } => {
+                "unsupported"
+            }
             LayoutError::Mixed(_) => "mixed-layouts",
             LayoutError::Step(_) => "shape-mismatch",
             LayoutError::Open(error) => error.code(),

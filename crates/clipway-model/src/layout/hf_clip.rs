@@ -70,7 +70,7 @@ pub(super) const MODULES: [(&str, &str); 5] = [
 /// The image tower's tensors outside of modules and blocks.
 pub(super) const VISION_NAMES: [(&str, &str, Change); 4] = [
     ("vision_model.embeddings.class_embedding", "visual.class_embedding", Change::None),
-    ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight", Change::None),
+    ("vision_model.embeddings.patch_embedding.weight", "visual.conv1.weight", Change::Patches),
     ("vision_model.embeddings.position_embedding.weight", "visual.positional_embedding", Change::None),
     ("visual_projection.weight", "visual.proj", Change::Transposed),
 ];

@@ -3,6 +3,7 @@
 use clipway_formats::{FormatError, Json, JsonLimits, shown};
 use serde_json::{Map, Value, json};
 
+use super::names::has_channels_last;
 use super::{LayoutError, has_prefix};
 use crate::checkpoint::Checkpoint;
 use crate::config::limits;
@@ -340,8 +341,10 @@ impl ImageSizes {
             );
             problems.add(section, "image_size", cause);
         }
+        let patches = "vision_model.embeddings.patch_embedding.weight";
+        let is_last = weights.state_dict.get(patches).is_some_and(|tensor| has_channels_last(&tensor.shape));
         for (index, side) in patch.into_iter().enumerate() {
-            let found = weights.length("vision_model.embeddings.patch_embedding.weight", 2 + index);
+            let found = weights.length(patches, if is_last { 1 } else { 2 } + index);
             problems.compare(section, "patch_size", side, found);
         }
         ImageSizes { image, patch }

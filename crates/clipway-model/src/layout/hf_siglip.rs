@@ -60,7 +60,7 @@ pub(super) static TEXT: Layout = Layout {
 /// transformers' names with open_clip's.
 pub(crate) static NAMES: NameTable = NameTable {
     tensors: &[
-        (PATCHES, "visual.trunk.patch_embed.proj.weight", Change::None),
+        (PATCHES, "visual.trunk.patch_embed.proj.weight", Change::Patches),
         ("vision_model.embeddings.patch_embedding.bias", "visual.trunk.patch_embed.proj.bias", Change::None),
         ("vision_model.embeddings.position_embedding.weight", "visual.trunk.pos_embed", Change::Batched),
         ("vision_model.head.probe", "visual.trunk.attn_pool.latent", Change::None),

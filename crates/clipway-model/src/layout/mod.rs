@@ -31,6 +31,8 @@ mod openai;
 mod others;
 mod refused;
 mod refused_adapters;
+mod refused_images;
+mod refused_states;
 mod wrapped;
 
 pub use definition::Layout;
@@ -46,7 +48,10 @@ pub(crate) use others::{is_supported, other_kind};
 pub(crate) use wrapped::{bare_tower, lacking, prefixes, split};
 
 /// Every layout, more specific ones first.
-pub static LAYOUTS: [&Layout; 43] = [
+pub static LAYOUTS: [&Layout; 47] = [
+    &refused_states::QUANTIZED,
+    &refused_states::OPTIMIZER,
+    &refused_states::TEXTUAL_INVERSION,
     &refused_adapters::LORA,
     &refused_adapters::ADAPTER,
     &refused_adapters::PROMPTS,
@@ -82,6 +87,7 @@ pub static LAYOUTS: [&Layout; 43] = [
     &refused::SLIP,
     &refused::TIMM,
     &refused::TIMM_ALONE,
+    &refused_images::CLASSIFIER,
     &chinese_clip::LAYOUT,
     &perception::LAYOUT,
     &long_clip::LAYOUT,

@@ -20,7 +20,7 @@ pub(crate) struct NameTable {
     pub(super) leftovers: &'static [(&'static str, &'static str)],
 }
 
-/// A change made to a tensor along with its name. Each is its own inverse.
+/// A change made to a tensor along with its name. Each is its own inverse, but for what depends on the source's shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Change {
     /// No change.
@@ -29,6 +29,8 @@ pub(super) enum Change {
     Transposed,
     /// The other project has no batch axis before the positions.
     Batched,
+    /// A convolution over patches, which MLX stores with the channels last.
+    Patches,
     /// The other project has a number without axes.
     Number,
     /// The other project has a number with one axis.
@@ -82,6 +84,9 @@ impl NameTable {
                 Change::Batched if shape.len() == 2 => {
                     let shape = [&[1], &shape[..]].concat();
                     planned.then(Step::Reshape { shape })?;
+                }
+                Change::Patches if has_channels_last(shape) => {
+                    planned.then(Step::Transpose { axes: vec![0, 3, 1, 2] })?;
                 }
                 _ => {}
             }
@@ -184,7 +189,7 @@ impl NameTable {
                 Change::Batched => planned.then(Step::Reshape { shape: shape[1..].to_vec() })?,
                 Change::Number if !shape.is_empty() => planned.then(Step::Reshape { shape: Vec::new() })?,
                 Change::OneNumber if shape.is_empty() => planned.then(Step::Reshape { shape: vec![1] })?,
-                Change::None | Change::Number | Change::OneNumber => {}
+                Change::None | Change::Patches | Change::Number | Change::OneNumber => {}
             }
             return Ok(planned);
         }
@@ -231,6 +236,12 @@ pub(super) fn join(
     let mut planned = PlannedTensor { target, sources, steps: Vec::new() };
     planned.then(Step::Concatenate { axis })?;
     Ok(Some(vec![planned]))
+}
+
+/// Whether a convolution over patches is `[width, height, width, channels]`, as MLX has it. One over patches of 3 pixels is
+/// taken as PyTorch's.
+pub(super) fn has_channels_last(shape: &[usize]) -> bool {
+    matches!(shape, [_, height, width, 3] if *height == *width && *height != 3)
 }
 
 pub(super) fn transpose() -> Step {

@@ -177,7 +177,10 @@ pub(crate) fn other_kind(
     let Some(bytes) = checkpoint.read_beside(CONFIG)? else { return Ok(None) };
     // A file that cannot be read is reported by whoever needs it.
     let Ok(document) = serde_json::from_slice::<Value>(&bytes) else { return Ok(None) };
-    let Some(kind) = document["model_type"].as_str() else { return Ok(None) };
+    let Some(kind) = document["model_type"].as_str() else {
+        let architecture = document["architecture"].as_str().filter(|_| document["num_classes"].is_u64());
+        return Ok(architecture.map(|name| LayoutError::ImageModel { architecture: shown(name) }));
+    };
     if let Some(other) = OTHERS.iter().find(|other| other.kinds.contains(&kind)) {
         return Ok(Some(LayoutError::Refused { title: other.title, why: other.why }));
     }

@@ -23,6 +23,16 @@ pub enum SourceError {
     /// A file cannot be opened.
     #[error(transparent)]
     Open(#[from] CheckpointError),
+    /// One of several files of a checkpoint, which is no model alone.
+    #[error("`{}` is shard {number} of {all}, without the other tensors of the model", shown_path(path))]
+    Shard {
+        /// The file.
+        path: PathBuf,
+        /// Its number.
+        number: usize,
+        /// The number of all shards.
+        all: usize,
+    },
     /// The source lacks a requested tower.
     #[error("`{}` has only the {} tower, not {}", shown_path(path), found.name(), named(*wanted))]
     NoTower {
@@ -48,6 +58,12 @@ pub enum SourceError {
         path: PathBuf,
         /// Some of the names.
         names: Vec<String>,
+    },
+    /// One array, as of features.
+    #[error("`{}` is one array without a name, and not a model", shown_path(path))]
+    Unnamed {
+        /// The file.
+        path: PathBuf,
     },
     /// The given model is not a registered name.
     #[error(transparent)]
@@ -160,9 +176,9 @@ impl SourceError {
     pub fn code(&self) -> &'static str {
         match self {
             SourceError::Open(error) => error.code(),
-            SourceError::NoTower { .. } => "missing",
+            SourceError::NoTower { .. } | SourceError::Shard { .. } => "missing",
             SourceError::Select { cause, .. } => cause.code(),
-            SourceError::UnknownLayout { .. } => "unknown-layout",
+            SourceError::UnknownLayout { .. } | SourceError::Unnamed { .. } => "unknown-layout",
             SourceError::UnknownModel(_) => "unknown-model",
             SourceError::Config { cause, .. }
             | SourceError::Read { cause, .. }
@@ -214,6 +230,10 @@ impl SourceError {
 
     pub(super) fn unknown_layout(path: PathBuf, names: impl Iterator<Item = impl AsRef<str>>) -> SourceError {
         const MOST_NAMES: usize = 5;
+        let mut names = names.peekable();
+        if names.peek().is_some_and(|name| name.as_ref().is_empty()) {
+            return SourceError::Unnamed { path };
+        }
         let names = names.take(MOST_NAMES).map(|name| format!("`{}`", shown(name.as_ref()))).collect();
         SourceError::UnknownLayout { path, names }
     }

@@ -120,7 +120,21 @@ impl Source {
         checkpoint: impl Into<Arc<Checkpoint>>,
         options: &SourceOptions,
     ) -> Result<Source, SourceError> {
-        source_of(checkpoint.into(), options)
+        let checkpoint = checkpoint.into();
+        let shard = checkpoint.lone_shard();
+        let path = checkpoint.path().to_owned();
+        // A shard may hold a whole tower.
+        source_of(checkpoint, options).map_err(|error| match (shard, &error) {
+            (
+                Some([number, all]),
+                SourceError::Mismatch(_)
+                | SourceError::Candidates(_)
+                | SourceError::Layout { .. }
+                | SourceError::NoTower { .. }
+                | SourceError::UnknownLayout { .. },
+            ) => SourceError::Shard { path, number, all },
+            _ => error,
+        })
     }
 
     /// The opened files.

@@ -11,9 +11,16 @@ use crate::state_dict::{Weights, WeightsChoice};
 pub(super) fn about(checkpoint: &Checkpoint, weights: &Weights, options: &SourceOptions) -> Vec<String> {
     let mut notes: Vec<String> = checkpoint.merged_note().map(str::to_owned).into_iter().collect();
     if weights.has_both && options.selection.choice.is_none() {
-        notes.push("the checkpoint also has EMA weights; the raw ones were used, as in open_clip".to_owned());
+        notes.push(match weights.choice {
+            WeightsChoice::Raw => {
+                "the checkpoint also has EMA weights; the raw ones were used, as in open_clip".to_owned()
+            }
+            WeightsChoice::Ema => {
+                "the averaged weights were used, as in Lightning; the checkpoint also has raw ones".to_owned()
+            }
+        });
     }
-    if weights.choice == WeightsChoice::Ema && options.selection.choice.is_none() {
+    if weights.choice == WeightsChoice::Ema && !weights.has_both && options.selection.choice.is_none() {
         notes.push("the checkpoint has only EMA weights; they were used".to_owned());
     }
     if options.model.is_some() && checkpoint.config().is_some() {

@@ -187,6 +187,12 @@ pub enum SelectError {
         /// Name of a tensor of the masks.
         mask: String,
     },
+    /// A frozen program, whose weights have become constants.
+    #[error("no weights: all {constants} tensors are constants of TorchScript code, as of a frozen program")]
+    Frozen {
+        /// Number of constants.
+        constants: usize,
+    },
     /// There are no tensors, or only training state.
     #[error("no weights: {}", if *tensors == 0 { "there are no tensors" } else { "all tensors are training state" })]
     Empty {
@@ -212,6 +218,7 @@ impl SelectError {
             SelectError::NotThere { .. }
             | SelectError::NoPrefix { .. }
             | SelectError::NothingIgnored { .. }
+            | SelectError::Frozen { .. }
             | SelectError::Empty { .. } => "missing",
         }
     }
@@ -222,9 +229,16 @@ fn list(names: &[String]) -> String {
     quoted.join(" and ")
 }
 
+/// Where Lightning keeps a model's weights; averaged ones if [`CURRENT`] is beside them.
+const STATE: &str = "state_dict";
+
+/// Where Lightning's `WeightAveraging` keeps the raw weights.
+const CURRENT: &str = "current_model_state";
+
 /// Names under which trainers save weights, and prefixes added by wrappers.
-const RAW: [&str; 11] = [
-    "state_dict",
+const RAW: [&str; 12] = [
+    STATE,
+    CURRENT,
     "model_state_dict",
     "model_state",
     "model_weights",
@@ -291,6 +305,7 @@ impl Weights {
         let is_script = file.format() == FileFormat::TorchScript;
         let is_constant = |&index: &usize| is_script && all[index].name.starts_with(CONSTANTS);
         let (constants, mut part): (Vec<usize>, Vec<usize>) = (0..all.len()).partition(is_constant);
+        let is_frozen = part.is_empty() && !constants.is_empty();
         let mut cut = 0;
         let mut path: Vec<String> = Vec::new();
         let mut found = WeightsChoice::Raw;
@@ -313,7 +328,7 @@ impl Weights {
             let takes_ema = match (level.raw, level.ema) {
                 (Some(_), Some(_)) => {
                     has_both = true;
-                    choice == Some(WeightsChoice::Ema)
+                    choice.map_or(level.prefers_ema, |choice| choice == WeightsChoice::Ema)
                 }
                 (raw, _) => raw.is_none(),
             };
@@ -341,6 +356,7 @@ impl Weights {
         }
         match choice {
             Some(wanted) if wanted != found => return Err(SelectError::NotThere { wanted, found }),
+            _ if part.is_empty() && is_frozen => return Err(SelectError::Frozen { constants: all.len() }),
             _ if part.is_empty() || path.is_empty() && only_training(&part, all) => {
                 return Err(SelectError::Empty { tensors: all.len() });
             }
@@ -380,6 +396,8 @@ struct Level {
     groups: Vec<Group>,
     raw: Option<usize>,
     ema: Option<usize>,
+    /// Whether the averaged weights are those that the trainer loads.
+    prefers_ema: bool,
 }
 
 impl Level {
@@ -396,7 +414,13 @@ impl Level {
                 let found = groups.iter().enumerate().filter(|(_, group)| is(group));
                 found.map(|(place, _)| place).collect::<Vec<usize>>()
             };
-            let (mut raw, ema) = (places(Word::Raw), places(Word::Ema));
+            let (mut raw, mut ema) = (places(Word::Raw), places(Word::Ema));
+            let key = |place: usize| groups[place].key.as_str();
+            let prefers_ema =
+                ema.is_empty() && raw.len() == 2 && raw.iter().any(|&place| key(place) == CURRENT);
+            if prefers_ema {
+                ema = raw.extract_if(.., |place| key(*place) == STATE).collect();
+            }
             if raw.is_empty() && ema.is_empty() {
                 raw.extend(only_level(&groups));
             }
@@ -414,7 +438,7 @@ impl Level {
                 let candidates = same.into_iter().map(|place| groups[place].key.clone()).collect();
                 return Err(SelectError::Ambiguous { candidates });
             }
-            return Ok(Some(Level { groups, raw, ema }));
+            return Ok(Some(Level { groups, raw, ema, prefers_ema }));
         }
         Ok(None)
     }

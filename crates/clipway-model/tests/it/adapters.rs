@@ -138,6 +138,32 @@ fn an_adapter_is_merged_into_its_base() {
 }
 
 #[test]
+fn an_adapter_of_one_tower_changes_that_tower() {
+    let mut bench = Bench::new();
+    let visual = format!("visual.{MODULE}.weight");
+    let weight = bench.find(&visual).clone();
+    let shape = [weight.0.shape[0], weight.0.shape[1]];
+    // A text tower of the same widths, whose names are those of the adapter.
+    let text = bench.find(&format!("{MODULE}.weight")).clone();
+    let base = bench.write_source("base.safetensors");
+    let all = pieces(&format!("base_model.model.{MODULE}"), "", shape);
+    let mapping = r#", "auto_mapping": {"base_model_class": "VisionTransformer", "parent_library": "open_clip.transformer"}"#;
+    let source =
+        Source::of(open(&adapter(&bench, &config(mapping), &all), Some(base)).unwrap(), &bench.options())
+            .unwrap();
+    let state_dict = &source.weights().state_dict;
+    let read = |name: &str| {
+        let mut found = Vec::new();
+        state_dict.read_f32(state_dict.find(name).unwrap(), &mut found).unwrap();
+        found
+    };
+    for (found, wanted) in read(&visual).iter().zip(expected(&values(&weight.1), shape, 1.5)) {
+        assert!((f64::from(*found) - wanted).abs() <= 1e-6 * wanted.abs().max(1.0), "{found} {wanted}");
+    }
+    assert_eq!(read(&text.0.name), values(&text.1));
+}
+
+#[test]
 fn an_adapter_with_lengths_sets_the_length_of_each_row() {
     let mut bench = Bench::new();
     let weight = bench.find(&format!("{MODULE}.weight")).clone();

@@ -43,6 +43,31 @@ fn selected(checkpoint: &Checkpoint, choice: Option<WeightsChoice>) -> String {
 }
 
 #[test]
+fn lightnings_average_is_taken_as_lightning_takes_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.safetensors");
+    let prefixes = [("current_model_state", 1f32), ("state_dict", 2.0)];
+    let named = prefixes.iter().flat_map(|(prefix, value)| {
+        ["logit_scale", "visual.proj"]
+            .map(|name| (format!("{prefix}.model.{name}"), value.to_le_bytes().repeat(2)))
+    });
+    let named: Vec<(String, Vec<u8>)> = named.collect();
+    let info =
+        |(name, _): &(String, Vec<u8>)| TensorInfo { name: name.clone(), dtype: Dtype::F32, shape: vec![2] };
+    let infos: Vec<TensorInfo> = named.iter().map(info).collect();
+    let mut bytes = Vec::new();
+    write_safetensors(&mut bytes, &infos, &[], |index| Ok(&named[index].1)).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let check =
+        |choice, expected: &str| assert_eq!(selected(&Checkpoint::open(&path).unwrap(), choice), expected);
+    let average = "state_dict/model: ema 2, both; raw weights `current_model_state` 2x16";
+    check(None, average);
+    check(Some(WeightsChoice::Ema), average);
+    let raw = "current_model_state/model: raw 1, both; EMA weights `state_dict` 2x16";
+    check(Some(WeightsChoice::Raw), raw);
+}
+
+#[test]
 fn finds_the_weights_of_training_checkpoints() {
     let check = |name: &str, choice: Option<WeightsChoice>, expected: &str| {
         assert_eq!(selected(&Checkpoint::open(data(name)).unwrap(), choice), expected, "{name} {choice:?}");

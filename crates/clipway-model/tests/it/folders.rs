@@ -110,6 +110,20 @@ fn checkpoints_of_other_trainers_are_found() {
     let made = folder(&[], &[("pytorch_model_fsdp_0/.metadata", ""), ("optimizer_0/.metadata", "")]);
     let error = refused(made.path());
     assert!(error.to_string().ends_with("; its folder `pytorch_model_fsdp_0` does"), "{error}");
+    // The scheduler's state is none of the weights, nor is the optimizer's.
+    let made = folder(
+        &[],
+        &[("pytorch_model_fsdp_0/.metadata", ""), ("scheduler.bin", ""), ("optimizer_0.bin", "")],
+    );
+    let error = refused(made.path());
+    assert!(error.to_string().ends_with("; its folder `pytorch_model_fsdp_0` does"), "{error}");
+    let states = [("optimizer.bin", ""), ("scheduler.bin", ""), ("rng_state_0.pth", "")];
+    assert_eq!(found(folder(&["pytorch_model_fsdp.bin"], &states).path()), "pytorch_model_fsdp.bin");
+    // Of the models of a pipeline, only the text encoder can be a CLIP's.
+    let made =
+        folder(&["text_encoder/model.safetensors", "unet/model.safetensors"], &[("model_index.json", "{}")]);
+    let error = refused(made.path());
+    assert!(error.to_string().ends_with("; its folder `text_encoder` does"), "{error}");
     let made = folder(&["hub/models--a--b/snapshots/cc/model.safetensors"], &[]);
     let error = refused(&made.path().join("hub"));
     assert!(error.to_string().ends_with("; its folder `models--a--b` does"), "{error}");
@@ -130,8 +144,16 @@ fn folders_that_cannot_be_read_are_named() {
         {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]"#;
     for (files, code, says) in [
         (&[("flax_model.msgpack", "")][..], "unsupported", "weights for Flax only (`flax_model.msgpack`)"),
-        (&[("tf_model.h5", "")], "unsupported", "weights for TensorFlow only"),
-        (&[("clip-q8.gguf", "")], "unsupported", "weights for GGUF only (`clip-q8.gguf`)"),
+        (
+            &[("tf_model.h5", "")],
+            "unsupported",
+            "weights for Keras or TensorFlow (HDF5) only (`tf_model.h5`)",
+        ),
+        (
+            &[("clip-q8.gguf", "")],
+            "unsupported",
+            "weights for llama.cpp or clip.cpp (GGUF) only (`clip-q8.gguf`)",
+        ),
         (
             &[("modules.json", text_model)],
             "unsupported",

@@ -126,6 +126,22 @@ fn message(path: &Path) -> String {
 }
 
 #[test]
+fn mlx_stores_the_patches_with_the_channels_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tensors = transformers();
+    let patches = "vision_model.embeddings.patch_embedding.weight";
+    tensors.iter_mut().find(|(name, _)| name == patches).unwrap().1 = vec![16, 4, 4, 3];
+    write(folder.path(), "model.safetensors", &tensors);
+    fs::write(folder.path().join("config.json"), CONFIG).unwrap();
+    let source = Source::resolve(folder.path(), &SourceOptions::default()).unwrap();
+    let planned =
+        source.plan().tensors.iter().find(|planned| planned.target.name == "visual.conv1.weight").unwrap();
+    assert_eq!(planned.target.shape, [16, 3, 4, 4]);
+    let steps: Vec<String> = planned.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(steps, ["transpose([0, 3, 1, 2])"]);
+}
+
+#[test]
 fn transformers_folders_become_open_clip_by_plan() {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "model.safetensors", &transformers());

@@ -176,6 +176,72 @@ fn keys_without_effect_are_ignored_and_quantized_weights_are_named() {
 }
 
 #[test]
+fn an_image_model_alone_is_named() {
+    let title = "this is an image model of timm or torchvision alone, which cannot be converted: no text tower and no name of \
+                 a CLIP is with it; if it is a CLIP's image tower, put `visual.trunk.` before its names, and name the model";
+    let families: [&[&str]; 8] = [
+        &["conv1.weight", "layer1.0.conv1.weight", "fc.weight"],
+        &["stem.0.weight", "stages.0.blocks.0.conv_dw.weight", "head.fc.weight"],
+        &["stem_0.conv_kxk.0.conv.weight", "stages.0.blocks.0.mlp.fc1.weight"],
+        &["conv_stem.weight", "blocks.0.0.conv_dw.weight", "classifier.weight"],
+        &["features.0.0.weight", "classifier.1.weight"],
+        &["patch_embed.proj.weight", "layers.0.blocks.0.attn.qkv.weight", "head.fc.weight"],
+        &["stem.proj.weight", "blocks.0.mlp_tokens.fc1.weight", "head.weight"],
+        &["conv_proj.weight", "encoder.layers.encoder_layer_0.ln_1.weight"],
+    ];
+    for names in families {
+        let (code, message) = refused(names, None);
+        assert_eq!(code, "unsupported", "{message}");
+        assert!(message.ends_with(title), "{names:?}: {message}");
+    }
+    // timm's own folder names the model.
+    let config = r#"{"architecture": "resnet18", "num_classes": 1000, "num_features": 512}"#;
+    let (code, message) = refused(families[0], Some(config));
+    assert_eq!(code, "unsupported", "{message}");
+    let says = "`config.json` says that this is timm's `resnet18`, an image model without a text tower";
+    assert!(message.ends_with(says), "{message}");
+    // With a text tower it is something else.
+    assert_eq!(
+        refused(&["conv1.weight", "layer1.0.bn1.weight", "text_head.weight"], None).0,
+        "unknown-layout"
+    );
+}
+
+#[test]
+fn quantized_weights_and_files_without_a_model_are_named() {
+    let quantized = "this is a quantized model, which cannot be converted: its weights are stored with scales (bitsandbytes, GPTQ, \
+                     AWQ, compressed-tensors, quanto, FP8 or MLX); export the model that it was made from, or save it after \
+                     `dequantize()`";
+    let module = "vision_model.encoder.layers.0.self_attn.q_proj";
+    for ends in [
+        &["weight", "SCB", "weight_format"][..],
+        &["weight", "weight.absmax", "weight.quant_state.bitsandbytes__nf4"],
+        &["qweight", "qzeros", "scales", "g_idx"],
+        &["weight", "weight_scale"],
+        &["weight._data", "weight._scale"],
+        &["weight", "scales", "biases"],
+    ] {
+        let names: Vec<String> = ends.iter().map(|end| format!("{module}.{end}")).collect();
+        let names: Vec<&str> = CLIP.into_iter().chain(names.iter().map(String::as_str)).collect();
+        let (code, message) = refused(&names, None);
+        assert_eq!(code, "unsupported", "{message}");
+        assert!(message.ends_with(quantized), "{ends:?}: {message}");
+    }
+    let optimizer = "this is an optimizer's state, which cannot be converted: the model's weights are in another file of its \
+                     trainer";
+    let words = "this is a textual inversion, which cannot be converted: it has the vectors of a few words, and no model";
+    for (names, says) in [
+        (&["state.0.exp_avg", "state.0.exp_avg_sq", "state.0.step"][..], optimizer),
+        (&["emb_params"], words),
+        (&["clip_l", "clip_g"], words),
+    ] {
+        let (code, message) = refused(names, None);
+        assert_eq!(code, "unsupported", "{message}");
+        assert!(message.ends_with(says), "{names:?}: {message}");
+    }
+}
+
+#[test]
 fn adapters_and_prompts_of_others_are_named() {
     for (names, title, next) in [
         (
