@@ -8,7 +8,6 @@ use super::quantize::{Quantized, quantize};
 use crate::buffer::{Plain, view};
 use crate::epilogue::{Epilogue, Place};
 use crate::isa::{Ahead, MAX_TILE, Simd};
-use crate::linear::rows_of_a_task;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::threads::Kernels;
 use std::ops::Range;
@@ -93,13 +92,8 @@ impl OnDot for Product<'_> {
             quantize_rows(kernels, dot, x, scales, values);
             let (scales, values) = (&*scales, &*values);
             let work = rows * weight.outputs() * (weight.inputs() / 2 + epilogue.work());
-            let panels = weight.panels();
-            let block = rows_of_a_task(rows, panels, kernels.threads(), D::Float::TILE_ROWS);
-            let blocks = rows.div_ceil(block.max(1));
-            kernels.parallel(blocks * panels, work, |task| {
-                let first = task / panels * block;
-                let rows = first..rows.min(first + block);
-                let panel = weight.panel(task % panels);
+            kernels.by_panels(D::Float::TILE_ROWS, rows, weight.panels(), work, |rows, panel| {
+                let panel = weight.panel(panel);
                 let block =
                     Int8Block { values, scales, stride, rows, first_row: 0, panel, column: 0, epilogue, out };
                 dot.vectorize(block);
