@@ -171,7 +171,7 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
         let column = column + panel.column;
         let (mut sums, mut products) = (Sums([0_i32; MAX_TILE]), Sums([0.0_f32; MAX_TILE]));
         let width = panel.vectors * D::Float::LANES;
-        let columns = panel.scales.len();
+        let (simd, columns) = (dot.float(), panel.columns);
         let groups = stride / D::GROUP;
         let mut fetched = 0;
         let mut row = rows.start;
@@ -189,19 +189,22 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
             tile.multiply(dot, &mut sums.0);
             fetched += groups;
             for index in 0..count {
-                let row = row + index;
-                let sums = &sums.0[index * width..][..columns];
-                let products = &mut products.0[index * width..][..columns];
-                let outputs = panel.scales.iter().zip(panel.corrections);
-                for ((product, sum), (scale, correction)) in products.iter_mut().zip(sums).zip(outputs) {
-                    *product = sum.wrapping_sub(*correction) as f32 * (scales[row] * scale);
+                let scale = simd.splat(scales[row + index]);
+                for start in (0..width).step_by(D::Float::LANES) {
+                    let sums = &sums.0[index * width + start..][..D::Float::LANES];
+                    let corrections = &panel.corrections[start..][..D::Float::LANES];
+                    #[allow(unsafe_code)]
+                    // SAFETY: both slices hold `LANES` values.
+                    let sums = unsafe { dot.corrected(sums.as_ptr(), corrections.as_ptr()) };
+                    let scale = simd.mul(scale, simd.load(&panel.scales[start..]));
+                    simd.store(&mut products.0[index * width + start..], simd.mul(sums, scale));
                 }
             }
             let place = Place { row: first_row + row, rows: count, column, columns };
             #[allow(unsafe_code)]
             // SAFETY: the rows and columns of a block belong to one task only.
             unsafe {
-                epilogue.store_tile(dot.float(), &products.0, place, out);
+                epilogue.store_tile(simd, &products.0, place, out);
             }
             row += count;
         }
