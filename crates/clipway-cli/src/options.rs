@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use clipway_formats::raise_inflation_limit;
 use clipway_model::input;
 use clipway_run::budget::Budget;
-use clipway_run::engine::{Compute, InstructionSet};
+use clipway_run::engine::{Bf16Products, Compute, InstructionSet};
 
 /// Heading in `--help` for the options that every command takes.
 const GLOBAL: &str = "Global options";
@@ -106,6 +106,10 @@ pub struct Debug {
     #[arg(long, global = true, hide = true, value_name = "NAME", value_parser = instruction_set)]
     pub isa: Option<InstructionSet>,
 
+    /// With `--compute bf16`, multiply in bf16 or widen weights to f32: multiply, widen
+    #[arg(long, global = true, hide = true, value_name = "HOW", value_parser = bf16_products)]
+    pub bf16: Option<Bf16Products>,
+
     /// Compute step by step as the model is described, without the passes that make it fast
     #[arg(long, global = true, hide = true)]
     pub no_passes: bool,
@@ -150,6 +154,13 @@ impl From<ComputeName> for Compute {
             ComputeName::Int8 => Compute::Int8,
         }
     }
+}
+
+fn bf16_products(text: &str) -> Result<Bf16Products, String> {
+    Bf16Products::named(text).ok_or_else(|| {
+        let names = Bf16Products::ALL.map(Bf16Products::name);
+        format!("expected one of {}", names.join(", "))
+    })
 }
 
 fn instruction_set(text: &str) -> Result<InstructionSet, String> {

@@ -66,10 +66,14 @@ pub fn processor(ui: &Ui) -> Result<&Processor, Failure> {
     if let Some(processor) = ui.processor().get() {
         return Ok(processor);
     }
+    let unavailable = |error| Failure::could_not_run("processor", chain(&error));
     let started = match ui.debug().isa {
-        Some(set) => Processor::new(set, ui.threads())
-            .map_err(|error| Failure::could_not_run("processor", chain(&error)))?,
+        Some(set) => Processor::new(set, ui.threads()).map_err(unavailable)?,
         None => Processor::with_threads(ui.threads()).map_err(|error| not_started(&error))?,
+    };
+    let started = match ui.debug().bf16 {
+        Some(products) => started.with_bf16(products).map_err(unavailable)?,
+        None => started,
     };
     Ok(ui.processor().get_or_init(|| started))
 }

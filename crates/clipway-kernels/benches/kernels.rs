@@ -3,9 +3,10 @@
 //! `cargo bench -p clipway-kernels [-- FILTER]`
 
 use clipway_kernels::{
-    Activation, AttentionSpec, ByteTaps, Epilogue, Image, Isa, Kernels, Matrix, MatrixMut, Sequence,
-    WeightLayout, Window, resize_columns, resize_rows,
+    Activation, AttentionSpec, Bf16Path, ByteTaps, Epilogue, Image, Isa, Kernels, Matrix, MatrixMut,
+    Sequence, WeightLayout, Window, resize_columns, resize_rows,
 };
+use half::bf16;
 use std::time::Instant;
 
 /// Seconds that each measurement repeats for.
@@ -31,7 +32,23 @@ impl Bench<'_> {
     fn all(&self) {
         for rows in [1, 4, 16, 50, 77, 400, 1600] {
             for (inputs, outputs) in [(768, 2304), (768, 768), (768, 3072), (3072, 768), (512, 512)] {
-                self.linear(rows, inputs, outputs);
+                let sizes = [rows, inputs, outputs];
+                let f32 = |weight: &[f32]| {
+                    self.kernels.pack_linear::<f32>(weight, outputs, inputs, WeightLayout::OutIn)
+                };
+                self.linear("f32", sizes, f32, |weight, x, bias, out| {
+                    self.kernels.linear(x, weight, bias, out)
+                });
+                for path in Bf16Path::available(self.kernels.isa()) {
+                    let kernels = self.kernels.clone().with_bf16_path(path).expect("available");
+                    let bf16 = |weight: &[f32]| {
+                        kernels.pack_linear::<bf16>(weight, outputs, inputs, WeightLayout::OutIn)
+                    };
+                    let name = format!("{path:?}");
+                    self.linear(&name, sizes, bf16, |weight, x, bias, out| {
+                        kernels.linear(x, weight, bias, out)
+                    });
+                }
             }
         }
         self.attention(8, 50, 12, 64, false);
@@ -69,25 +86,26 @@ impl Bench<'_> {
         println!("{name:50} {:9.1} {unit}  {:9.1} us", amount / best / 1e9, best * 1e6);
     }
 
-    fn linear(&self, rows: usize, inputs: usize, outputs: usize) {
+    fn linear<W>(
+        &self,
+        name: &str,
+        [rows, inputs, outputs]: [usize; 3],
+        pack: impl Fn(&[f32]) -> W,
+        multiply: impl Fn(&W, Matrix<'_>, Epilogue<'_>, MatrixMut<'_>),
+    ) {
         // As in a model, the weights of one product leave the cache before the next run.
         let layers = (64_000_000 / (4 * inputs * outputs)).max(1);
         let values = numbers(outputs * inputs);
-        let pack = |_| self.kernels.pack_linear::<f32>(&values, outputs, inputs, WeightLayout::OutIn);
-        let weights: Vec<_> = (0..layers).map(pack).collect();
+        let weights: Vec<W> = (0..layers).map(|_| pack(&values)).collect();
         let x = numbers(rows * inputs);
         let bias = numbers(outputs);
         let mut out = vec![0.0; rows * outputs];
         let mut layer = 0;
         let flops = 2.0 * (rows * inputs * outputs) as f64;
-        self.measure(format!("linear {rows} {inputs} {outputs}"), flops, "GFLOP/s", || {
+        self.measure(format!("linear {rows} {inputs} {outputs} {name}"), flops, "GFLOP/s", || {
             layer = (layer + 1) % layers;
-            self.kernels.linear(
-                Matrix::new(&x, rows, inputs),
-                &weights[layer],
-                Epilogue::bias(Some(&bias)),
-                MatrixMut::new(&mut out, rows, outputs),
-            );
+            let out = MatrixMut::new(&mut out, rows, outputs);
+            multiply(&weights[layer], Matrix::new(&x, rows, inputs), Epilogue::bias(Some(&bias)), out);
         });
     }
 
@@ -131,7 +149,7 @@ impl Bench<'_> {
     fn conv(&self, batch: usize, size: usize, inputs: usize, outputs: usize, window: Window, groups: usize) {
         let taps = window.kernel[0] * window.kernel[1];
         let weight = numbers(outputs * inputs / groups * taps);
-        let conv = self.kernels.pack_conv2d(&weight, outputs, inputs, groups, window);
+        let conv = self.kernels.pack_conv2d::<f32>(&weight, outputs, inputs, groups, window);
         let x = numbers(batch * size * size * inputs);
         let pixels: usize = window.output_size([size; 2]).iter().product::<usize>() * batch;
         let mut out = vec![0.0; pixels * outputs];

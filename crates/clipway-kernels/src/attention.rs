@@ -1,9 +1,9 @@
 //! Scaled dot-product attention over ragged batches.
 
-use crate::isa::{Ahead, Kernel, MAX_TILE, MAX_TILE_ROWS, Simd, Tile, load, store};
-use crate::linear::TileSums;
+use crate::isa::{Ahead, Kernel, MAX_TILE, MAX_TILE_ROWS, Simd, Tile, Widening, load, store};
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::norm::softmax_row;
+use crate::product::TileSums;
 use crate::rotary::Rotary;
 use crate::threads::Kernels;
 use std::ops::Range;
@@ -168,7 +168,7 @@ impl Kernel for Head<'_> {
                     vectors,
                     depth: keys,
                 };
-                tile.multiply(simd, &mut sums.0, vectors * S::LANES);
+                tile.multiply(Widening::with(simd), &mut sums.0, vectors * S::LANES);
                 let columns = (vectors * S::LANES).min(width - start);
                 for (index, &factor) in factors[..rows].iter().enumerate() {
                     #[allow(unsafe_code)]
@@ -247,7 +247,7 @@ impl Head<'_> {
             }
             let b = &self.packed_k[start * width..];
             let tile = Tile { ahead: Ahead::nothing(b), a, a_stride, rows, b, vectors, depth: width };
-            tile.multiply(simd, &mut self.scores[start..], stride);
+            tile.multiply(Widening::with(simd), &mut self.scores[start..], stride);
         }
     }
 

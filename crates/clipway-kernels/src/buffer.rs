@@ -39,6 +39,13 @@ pub(crate) fn view<T: Plain>(values: &mut [f32]) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), len) }
 }
 
+/// Views numbers as bytes.
+#[allow(unsafe_code)]
+pub(crate) fn bytes<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: the bytes belong to the slice, and numbers have no padding.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}
+
 #[allow(unsafe_code)]
 // SAFETY: the buffer owns its memory and lends it out under the usual reference rules.
 unsafe impl<T: Plain> Send for AlignedBuffer<T> {}

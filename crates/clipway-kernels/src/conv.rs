@@ -3,12 +3,14 @@
 use crate::depthwise::{DepthwiseWeight, MOST_COPIES};
 use crate::epilogue::Epilogue;
 use crate::int8::{Int8Rows, PackedInt8};
-use crate::linear::Block;
-use crate::matrix::{Matrix, MatrixMut};
+use crate::linear::Products;
+use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::pack::{PackedMatrix, WeightLayout};
+use crate::product::{Product, RowsProduct};
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
 use crate::winograd::WinogradWeight;
+use half::bf16;
 
 /// Values of gathered patches that a task holds: half of a typical second-level cache.
 const TASK_VALUES: usize = 128 * 1024;
@@ -23,15 +25,35 @@ pub struct PackedConv {
 }
 
 #[derive(Debug)]
-enum Weight {
+pub(crate) enum Weight {
     /// One matrix per group, with inputs ordered `[kernel height, kernel width, channels]`.
-    Groups(Vec<PackedMatrix>),
+    F32(Vec<PackedMatrix>),
+    /// The same in bf16.
+    Bf16(Vec<PackedMatrix<bf16>>),
     /// The same in int8.
     Int8(Vec<PackedInt8>),
     /// One group per channel, with few outputs.
     Depthwise(DepthwiseWeight),
     /// Windows of 3 by 3 over many channels.
     Winograd(WinogradWeight),
+}
+
+/// A type of weights that a convolution can have.
+pub(crate) trait ConvElement: Products {
+    /// Wraps a matrix for each group.
+    fn of_conv(groups: Vec<PackedMatrix<Self>>) -> Weight;
+}
+
+impl ConvElement for f32 {
+    fn of_conv(groups: Vec<PackedMatrix>) -> Weight {
+        Weight::F32(groups)
+    }
+}
+
+impl ConvElement for bf16 {
+    fn of_conv(groups: Vec<PackedMatrix<bf16>>) -> Weight {
+        Weight::Bf16(groups)
+    }
 }
 
 impl PackedConv {
@@ -53,7 +75,8 @@ impl PackedConv {
     /// Returns the bytes taken by the packed weights.
     pub fn bytes(&self) -> usize {
         match &self.weight {
-            Weight::Groups(groups) => groups.iter().map(PackedMatrix::<f32>::bytes).sum(),
+            Weight::F32(groups) => groups.iter().map(PackedMatrix::bytes).sum(),
+            Weight::Bf16(groups) => groups.iter().map(PackedMatrix::bytes).sum(),
             Weight::Int8(groups) => groups.iter().map(PackedInt8::bytes).sum(),
             Weight::Depthwise(weight) => weight.bytes(),
             Weight::Winograd(weight) => weight.bytes(),
@@ -72,11 +95,13 @@ fn reorder<T: Copy>(row: &[T], taps: usize, reordered: &mut [T]) {
 }
 
 impl Kernels {
-    /// Packs convolution weights `[outputs, inputs / groups, kernel height, kernel width]`.
+    /// Packs convolution weights `[outputs, inputs / groups, kernel height, kernel width]`. With bf16, windows of a channel each
+    /// and those computed by Winograd's way stay in f32.
     ///
     /// # Panics
     /// If the sizes do not fit.
-    pub fn pack_conv2d(
+    #[allow(private_bounds)]
+    pub fn pack_conv2d<E: ConvElement>(
         &self,
         weight: &[f32],
         outputs: usize,
@@ -100,14 +125,14 @@ impl Kernels {
             let rows = outputs / groups;
             let mut reordered = vec![0.0; depth];
             let pack = |group: usize| {
-                let mut builder = self.linear_builder(rows, depth, WeightLayout::OutIn);
+                let mut builder = self.linear_builder::<E>(rows, depth, WeightLayout::OutIn);
                 for row in weight.chunks_exact(depth.max(1)).skip(group * rows).take(rows) {
                     reorder(row, taps, &mut reordered);
                     builder.push(&reordered);
                 }
                 builder.finish()
             };
-            Weight::Groups((0..groups).map(pack).collect())
+            E::of_conv((0..groups).map(pack).collect())
         };
         PackedConv { window, inputs, outputs, weight }
     }
@@ -160,25 +185,8 @@ impl Kernels {
                 self.depthwise(x, weight, &conv.window, size, &epilogue, out.share())
             }
             Weight::Winograd(weight) => self.winograd(x, weight, &conv.window, size, &epilogue, out.share()),
-            Weight::Groups(groups) => match &groups[..] {
-                [weight] if conv.window == Window::square(1, 1, 0) => {
-                    self.linear(Matrix::new(x.data, rows, x.channels), weight, epilogue, out);
-                }
-                groups => {
-                    let (weight, out) = (&groups[0], out.share());
-                    let patches = Patches::of(x, conv, size, groups.len());
-                    let size = [groups.len(), rows, weight.inputs(), weight.panels()];
-                    let work = rows * out.columns() * (2 * weight.inputs() + epilogue.work());
-                    self.gathered(patches, size, work, |Gathered { group, first, x, panels }| {
-                        let column = group * weight.outputs();
-                        for index in panels {
-                            let panel = groups[group].panel(index);
-                            let (rows, epilogue) = (0..x.rows(), &epilogue);
-                            self.isa().run(Block { x, rows, first_row: first, panel, column, epilogue, out });
-                        }
-                    });
-                }
-            },
+            Weight::F32(groups) => self.conv_groups(x, groups, conv, size, &epilogue, out.share()),
+            Weight::Bf16(groups) => self.conv_groups(x, groups, conv, size, &epilogue, out.share()),
             Weight::Int8(groups) => match &groups[..] {
                 [weight] if conv.window == Window::square(1, 1, 0) => {
                     self.linear_int8(Matrix::new(x.data, rows, x.channels), weight, epilogue, out);
@@ -201,6 +209,34 @@ impl Kernels {
                 }
             },
         }
+    }
+
+    /// Convolves with a matrix for each group.
+    fn conv_groups<E: Products>(
+        &self,
+        x: Image<'_>,
+        groups: &[PackedMatrix<E>],
+        conv: &PackedConv,
+        size: [usize; 2],
+        epilogue: &Epilogue<'_>,
+        out: SharedMatrix<'_>,
+    ) {
+        let first_group = &groups[0];
+        first_group.check(self);
+        let rows = x.batch * size[0] * size[1];
+        if groups.len() == 1 && conv.window == Window::square(1, 1, 0) {
+            let x = Matrix::new(x.data, rows, x.channels);
+            E::multiply(Product { kernels: self, x, weight: first_group, epilogue, out });
+            return;
+        }
+        let patches = Patches::of(x, conv, size, groups.len());
+        let size = [groups.len(), rows, first_group.inputs(), first_group.panels()];
+        let work = rows * out.columns() * (2 * first_group.inputs() + epilogue.work());
+        self.gathered(patches, size, work, |Gathered { group, first, x, panels }| {
+            let (weight, column) = (&groups[group], group * first_group.outputs());
+            let (kernels, first_row) = (self, first);
+            E::multiply_rows(RowsProduct { kernels, x, first_row, weight, panels, column, epilogue, out });
+        });
     }
 
     /// Gathers patches into rows, task by task, and calls a function with them and the panels assigned to the task.

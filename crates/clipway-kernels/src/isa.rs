@@ -22,7 +22,7 @@ pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 pub use set::Isa;
 pub(crate) use simd::{Kernel, Simd, load, load_filled, store};
-pub(crate) use tile::{Ahead, MAX_TILE, MAX_TILE_ROWS, Tile, Widen};
+pub(crate) use tile::{Ahead, MAX_TILE, MAX_TILE_ROWS, Multiply, Tile, Widen, Widening};
 
 impl Isa {
     /// Returns the fastest instruction set of this processor.

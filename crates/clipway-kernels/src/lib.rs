@@ -21,6 +21,7 @@
 
 mod activation;
 mod attention;
+mod bf16;
 mod buffer;
 mod conv;
 mod depthwise;
@@ -34,6 +35,7 @@ mod matrix;
 mod norm;
 mod pack;
 mod pool;
+mod product;
 mod resize;
 mod rotary;
 mod threads;
@@ -42,6 +44,7 @@ mod winograd;
 
 pub use activation::Activation;
 pub use attention::{AttentionBias, AttentionSpec, Sequence};
+pub use bf16::Bf16Path;
 pub use conv::PackedConv;
 pub use epilogue::{Epilogue, Residual};
 pub use int8::{

@@ -52,6 +52,12 @@ impl<'a> Matrix<'a> {
         &self.data[row * self.stride..][..self.columns]
     }
 
+    /// Returns the slice from the start of the first row on.
+    #[inline(always)]
+    pub(crate) fn data(&self) -> &'a [f32] {
+        self.data
+    }
+
     /// Returns the slice from the start of a row on.
     #[inline(always)]
     pub(crate) fn rows_from(&self, row: usize) -> &'a [f32] {

@@ -1,6 +1,7 @@
 //! Weights packed for the matrix product: panels of columns, each stored row after row.
 
-use crate::buffer::{AlignedBuffer, Plain};
+use crate::bf16::Bf16Path;
+use crate::buffer::{AlignedBuffer, Plain, bytes};
 use crate::isa::{Isa, Widen};
 use crate::threads::Kernels;
 use half::bf16;
@@ -67,17 +68,24 @@ impl Element {
     }
 }
 
-/// The element type of packed weights: f32, or bf16, which is widened to f32 as it is loaded.
+/// The element type of packed weights: f32, or bf16, multiplied as a [`Bf16Path`] says.
 #[allow(private_bounds)]
 pub trait PanelElement: Plain + Widen {
     /// Rounds to the nearest value, ties to even.
     fn round(value: f32) -> Self;
+
+    /// Returns how products with these weights are computed, given how those in bf16 are.
+    fn path(bf16: Bf16Path) -> Bf16Path;
 }
 
 impl PanelElement for f32 {
     #[inline(always)]
     fn round(value: f32) -> f32 {
         value
+    }
+
+    fn path(_: Bf16Path) -> Bf16Path {
+        Bf16Path::Widening
     }
 }
 
@@ -86,17 +94,22 @@ impl PanelElement for bf16 {
     fn round(value: f32) -> bf16 {
         bf16::from_f32(value)
     }
+
+    fn path(bf16: Bf16Path) -> Bf16Path {
+        bf16
+    }
 }
 
 /// The weights `W` of `y = x · Wᵀ`, packed for one instruction set.
 pub struct PackedMatrix<E: PanelElement = f32> {
     isa: Isa,
+    path: Bf16Path,
     inputs: usize,
     outputs: usize,
     data: AlignedBuffer<E>,
 }
 
-/// One panel: up to `panel_width` columns, `[inputs, vectors * lanes]`.
+/// One panel: up to `panel_width` columns, `[groups of inputs, vectors * lanes, inputs of a group]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Panel<'a, E> {
     pub(crate) data: &'a [E],
@@ -106,8 +119,8 @@ pub(crate) struct Panel<'a, E> {
     pub(crate) columns: usize,
     /// Vectors per row.
     pub(crate) vectors: usize,
-    /// The data of the panel after it, or after the last of the first, which are mostly multiplied next.
-    pub(crate) next: &'a [E],
+    /// The bytes of the panel after it, or after the last of the first, which are mostly multiplied next.
+    pub(crate) next: &'a [u8],
 }
 
 impl<E: PanelElement> PackedMatrix<E> {
@@ -131,6 +144,22 @@ impl<E: PanelElement> PackedMatrix<E> {
         self.isa
     }
 
+    /// Returns how products with the weights are computed.
+    pub(crate) fn path(&self) -> Bf16Path {
+        self.path
+    }
+
+    /// Checks that the weights are packed for these kernels.
+    pub(crate) fn check(&self, kernels: &Kernels) {
+        let expected = (kernels.isa(), E::path(kernels.bf16_path()));
+        assert_eq!((self.isa, self.path), expected, "the weights are packed for these kernels");
+    }
+
+    /// Returns the number of inputs, up to whole groups.
+    pub(crate) fn padded_inputs(&self) -> usize {
+        self.inputs.next_multiple_of(self.path.group())
+    }
+
     /// Returns the number of panels.
     pub(crate) fn panels(&self) -> usize {
         self.outputs.div_ceil(self.isa.panel_width())
@@ -146,7 +175,7 @@ impl<E: PanelElement> PackedMatrix<E> {
             column: outputs.start,
             columns: outputs.len(),
             vectors: outputs.len().div_ceil(self.isa.lanes()),
-            next: self.data(&next),
+            next: bytes(self.data(&next)),
         }
     }
 
@@ -154,7 +183,7 @@ impl<E: PanelElement> PackedMatrix<E> {
     #[inline(always)]
     fn data(&self, outputs: &std::ops::Range<usize>) -> &[E] {
         let padded = outputs.len().next_multiple_of(self.isa.lanes());
-        &self.data[outputs.start * self.inputs..][..self.inputs * padded]
+        &self.data[outputs.start * self.padded_inputs()..][..self.padded_inputs() * padded]
     }
 }
 
@@ -190,8 +219,10 @@ impl Kernels {
         layout: WeightLayout,
     ) -> PackedMatrixBuilder<E> {
         let padded = outputs.next_multiple_of(self.isa().lanes());
-        let len = padded.checked_mul(inputs).expect("the weights fit the address space");
-        let matrix = PackedMatrix { isa: self.isa(), inputs, outputs, data: AlignedBuffer::zeroed(len) };
+        let (isa, path) = (self.isa(), E::path(self.bf16_path()));
+        let len = padded.checked_mul(inputs.next_multiple_of(path.group()));
+        let data = AlignedBuffer::zeroed(len.expect("the weights fit the address space"));
+        let matrix = PackedMatrix { isa, path, inputs, outputs, data };
         PackedMatrixBuilder { kernels: self.clone(), matrix, layout, rows: 0 }
     }
 }
@@ -258,16 +289,20 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
         let count = len / width;
         assert!(count <= self.stored_rows() - first, "the weight has {} rows", self.stored_rows());
         self.rows += count;
-        let PackedMatrix { isa, inputs, outputs, ref mut data } = self.matrix;
+        let padded_inputs = self.matrix.padded_inputs();
+        let PackedMatrix { isa, path, inputs, outputs, ref mut data } = self.matrix;
+        let group = path.group();
         let panel_width = isa.panel_width();
-        let panels = std::sync::Mutex::new(data.chunks_mut(panel_width * inputs).enumerate());
+        let panels = std::sync::Mutex::new(data.chunks_mut(panel_width * padded_inputs).enumerate());
         let layout = self.layout;
         self.kernels.parallel(outputs.div_ceil(panel_width), 8 * len, |_| {
             let next = panels.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
             let Some((index, panel)) = next else { return };
             let of_panel = isa.panel(index, outputs);
             let (column, columns) = (of_panel.start, of_panel.len());
-            let row_width = panel.len() / inputs;
+            let row_width = panel.len() / padded_inputs;
+            // The place of an input of the panel's first output.
+            let place_of = |input: usize| (input - input % group) * row_width + input % group;
             match layout {
                 WeightLayout::OutIn => {
                     let rows = first.max(column)..(first + count).min(column + columns);
@@ -277,9 +312,11 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
                         let piece = &mut piece[..(inputs - start).min(128)];
                         for row in rows.clone() {
                             read((row - first) * inputs + start, piece);
-                            let places = panel[start * row_width + row - column..].iter_mut();
-                            for (place, &value) in places.step_by(row_width).zip(&*piece) {
-                                *place = E::round(value);
+                            for first in 0..group.min(piece.len()) {
+                                let place = place_of(start + first) + (row - column) * group;
+                                let places = panel[place..].iter_mut().step_by(row_width * group);
+                                let values = piece[first..].iter().step_by(group);
+                                places.zip(values).for_each(|(place, value)| *place = E::round(*value));
                             }
                         }
                     }
@@ -289,8 +326,8 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
                     let piece = &mut piece[..columns];
                     for row in 0..count {
                         read(row * outputs + column, piece);
-                        let places = &mut panel[(first + row) * row_width..];
-                        places.iter_mut().zip(&*piece).for_each(|(place, &value)| *place = E::round(value));
+                        let places = panel[place_of(first + row)..].iter_mut().step_by(group);
+                        places.zip(&*piece).for_each(|(place, &value)| *place = E::round(value));
                     }
                 }
             }

@@ -1,5 +1,6 @@
 //! The thread pool, and the loop that spreads work over it.
 
+use crate::bf16::Bf16Path;
 use crate::buffer::AlignedBuffer;
 use crate::int8::Int8Path;
 use crate::isa::Isa;
@@ -16,6 +17,7 @@ const WORTH_A_THREAD: usize = 1_000_000;
 pub struct Kernels {
     isa: Isa,
     int8: Int8Path,
+    bf16: Bf16Path,
     threads: usize,
     shared: Arc<Shared>,
 }
@@ -34,6 +36,14 @@ pub enum KernelsError {
     Int8Path {
         /// The requested path.
         path: Int8Path,
+    },
+    /// The instruction set, or the processor, lacks the instructions for bf16 products.
+    #[error("`{isa}` has no instructions for {path:?} on this processor")]
+    Bf16Path {
+        /// The instruction set of the kernels.
+        isa: Isa,
+        /// The requested path.
+        path: Bf16Path,
     },
     /// The processor lacks the instruction set.
     #[error("this processor has no `{isa}` instructions")]
@@ -74,8 +84,8 @@ impl Kernels {
                     .map_err(|source| KernelsError::Threads { threads, source })?,
             ),
         };
-        let int8 = Int8Path::fastest(isa);
-        Ok(Self { isa, int8, threads, shared: Arc::new(Shared { pool, scratch: Mutex::default() }) })
+        let (int8, bf16) = (Int8Path::fastest(isa), Bf16Path::fastest(isa));
+        Ok(Self { isa, int8, bf16, threads, shared: Arc::new(Shared { pool, scratch: Mutex::default() }) })
     }
 
     /// Returns the instruction set.
@@ -103,6 +113,23 @@ impl Kernels {
     /// Returns how int8 products are computed.
     pub fn int8_path(&self) -> Int8Path {
         self.int8
+    }
+
+    /// Chooses how products with weights in bf16 are computed. The default is the fastest path of the instruction set.
+    ///
+    /// # Errors
+    /// If the processor, or the instruction set, lacks the instructions.
+    pub fn with_bf16_path(self, path: Bf16Path) -> Result<Self, KernelsError> {
+        let isa = self.isa;
+        if !path.is_available(isa) {
+            return Err(KernelsError::Bf16Path { isa, path });
+        }
+        Ok(Self { bf16: path, ..self })
+    }
+
+    /// Returns how products with weights in bf16 are computed.
+    pub fn bf16_path(&self) -> Bf16Path {
+        self.bf16
     }
 
     /// Returns the number of threads.

@@ -6,11 +6,12 @@
 
 use std::ops::Range;
 
+use crate::buffer::bytes;
 use crate::epilogue::{Epilogue, Place};
-use crate::isa::{Ahead, Kernel, MAX_TILE, Simd, Tile, load, store};
-use crate::linear::TileSums;
+use crate::isa::{Ahead, Kernel, MAX_TILE, Simd, Tile, Widening, load, store};
 use crate::matrix::SharedMatrix;
 use crate::pack::{PackedMatrix, WeightLayout};
+use crate::product::TileSums;
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
 
@@ -193,8 +194,11 @@ impl Tiles<'_> {
         let (tiles, channels) = (self.tiles.len(), self.x.channels);
         for (place, weight) in self.weight.places.iter().enumerate() {
             let panel = weight.panel(index);
-            let next =
-                self.weight.places.get(place + 1).map_or(panel.next, |weight| weight.panel(index).data);
+            let next = self
+                .weight
+                .places
+                .get(place + 1)
+                .map_or(panel.next, |weight| bytes(weight.panel(index).data));
             let width = panel.vectors * S::LANES;
             for first in (0..tiles).step_by(S::TILE_ROWS) {
                 let row = place * tiles + first;
@@ -207,7 +211,7 @@ impl Tiles<'_> {
                     vectors: panel.vectors,
                     depth: channels,
                 };
-                tile.multiply(simd, &mut self.sums[row * width..], width);
+                tile.multiply(Widening::with(simd), &mut self.sums[row * width..], width);
             }
         }
     }

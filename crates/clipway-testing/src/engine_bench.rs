@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use clipway_model::architecture::{self, Model};
 use clipway_model::registry;
-use clipway_run::engine::{Compute, Engine, EngineOptions, Processor};
+use clipway_run::engine::{Bf16Products, Compute, Engine, EngineOptions, Processor};
 use serde::Serialize;
 
 use crate::architecture_runner::FormulaWeights;
@@ -29,6 +29,8 @@ pub struct EngineBenchOptions {
     pub threads: usize,
     /// What products are computed in.
     pub compute: Compute,
+    /// How products with weights in bf16 are computed; `None` for what the processor takes.
+    pub bf16: Option<Bf16Products>,
     /// Minimum time to repeat a case for, after one warm-up run.
     pub time: Duration,
 }
@@ -46,6 +48,8 @@ pub struct EngineBench {
     pub threads: usize,
     /// What products are computed in.
     pub compute: &'static str,
+    /// How products with weights in bf16 are computed, where there are any.
+    pub bf16: Option<&'static str>,
     /// One entry per case.
     pub cases: Vec<EngineBenchCase>,
 }
@@ -69,13 +73,17 @@ pub struct EngineBenchCase {
 /// Errors of the registry, the model or the engine, and unknown kinds of input.
 pub fn measure_engine(options: &EngineBenchOptions) -> Result<EngineBench, Box<dyn std::error::Error>> {
     let model = architecture::build(&registry::model(&options.model)?)?;
-    let processor = Processor::with_threads(options.threads)?;
+    let mut processor = Processor::with_threads(options.threads)?;
+    if let Some(products) = options.bf16 {
+        processor = processor.with_bf16(products)?;
+    }
     let mut bench = EngineBench {
         engine: "clipway",
         model: options.model.clone(),
         instruction_set: processor.instruction_set().name(),
         threads: processor.threads(),
         compute: options.compute.name(),
+        bf16: (options.compute == Compute::Bf16).then(|| processor.bf16().name()),
         cases: Vec::new(),
     };
     for input in &options.inputs {
@@ -136,6 +144,15 @@ pub fn compute_named(name: &str) -> Result<Compute, String> {
         let names = Compute::ALL.map(Compute::name).join(", ");
         format!("`{name}` is none of {names}")
     })
+}
+
+/// How products with weights in bf16 are computed, by its name.
+///
+/// # Errors
+/// A name that no [`Bf16Products`] has, with those that there are.
+pub fn bf16_named(name: &str) -> Result<Bf16Products, String> {
+    let names = Bf16Products::ALL.map(Bf16Products::name).join(", ");
+    Bf16Products::named(name).ok_or_else(|| format!("`{name}` is none of {names}"))
 }
 
 /// Returns samples per second, from the median call, and the number of calls.

@@ -8,7 +8,7 @@ mod tokens;
 use std::time::Duration;
 
 use clap::Subcommand;
-use clipway_testing::engine_bench::{EngineBenchOptions, compute_named, measure_engine};
+use clipway_testing::engine_bench::{EngineBenchOptions, bf16_named, compute_named, measure_engine};
 
 /// What to measure.
 #[derive(Subcommand)]
@@ -31,6 +31,9 @@ pub enum What {
         /// What products are computed in: f32, bf16 or int8
         #[arg(long, default_value = "f32")]
         compute: String,
+        /// With bf16, multiply in bf16 or widen weights to f32: multiply, widen [default: the processor's]
+        #[arg(long)]
+        bf16: Option<String>,
         /// Minimum seconds per case
         #[arg(long, default_value_t = 4)]
         seconds: u64,
@@ -47,9 +50,10 @@ pub enum What {
 /// Measures and prints.
 pub fn run(what: What) -> Result<bool, String> {
     match what {
-        What::Engine { model, inputs, batches, threads, compute, seconds } => {
+        What::Engine { model, inputs, batches, threads, compute, bf16, seconds } => {
             let (time, compute) = (Duration::from_secs(seconds), compute_named(&compute)?);
-            engine(&EngineBenchOptions { model, inputs, batches, threads, compute, time })
+            let bf16 = bf16.map(|name| bf16_named(&name)).transpose()?;
+            engine(&EngineBenchOptions { model, inputs, batches, threads, compute, bf16, time })
         }
         What::Images(images) => images.run(),
         What::Tokens(tokens) => tokens.run(),

@@ -84,6 +84,12 @@ macro_rules! common {
             // SAFETY: `self` is proof of the instruction; the caller promises the places.
             unsafe { vst1q_s32(place, sums) }
         }
+
+        #[inline(always)]
+        unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> float32x4_t {
+            // SAFETY: `self` is proof of the instructions; the caller promises the values.
+            unsafe { vcvtq_f32_s32(vsubq_s32(vld1q_s32(sums), vld1q_s32(corrections))) }
+        }
     };
 }
 

@@ -52,6 +52,13 @@ pub(super) trait Dot: RowDot + Copy + Send + Sync + 'static {
     /// `place` points to `LANES` writable values.
     #[allow(unsafe_code)]
     unsafe fn store(self, place: *mut i32, sums: Self::Sums);
+
+    /// Returns stored sums less their corrections, wrapping, as the nearest f32.
+    ///
+    /// # Safety
+    /// `sums` and `corrections` point to `LANES` readable values.
+    #[allow(unsafe_code)]
+    unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> <Self::Float as Simd>::Vector;
 }
 
 /// A computation on inputs of one type that compiles for every path taking them; see [`crate::isa::Kernel`].

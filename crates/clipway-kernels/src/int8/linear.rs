@@ -8,7 +8,6 @@ use super::quantize::{Quantized, quantize};
 use crate::buffer::{Plain, view};
 use crate::epilogue::{Epilogue, Place};
 use crate::isa::{Ahead, MAX_TILE, Simd};
-use crate::linear::rows_of_a_task;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::threads::Kernels;
 use std::ops::Range;
@@ -93,13 +92,8 @@ impl OnDot for Product<'_> {
             quantize_rows(kernels, dot, x, scales, values);
             let (scales, values) = (&*scales, &*values);
             let work = rows * weight.outputs() * (weight.inputs() / 2 + epilogue.work());
-            let panels = weight.panels();
-            let block = rows_of_a_task(rows, panels, kernels.threads(), D::Float::TILE_ROWS);
-            let blocks = rows.div_ceil(block.max(1));
-            kernels.parallel(blocks * panels, work, |task| {
-                let first = task / panels * block;
-                let rows = first..rows.min(first + block);
-                let panel = weight.panel(task % panels);
+            kernels.by_panels(D::Float::TILE_ROWS, rows, weight.panels(), work, |rows, panel| {
+                let panel = weight.panel(panel);
                 let block =
                     Int8Block { values, scales, stride, rows, first_row: 0, panel, column: 0, epilogue, out };
                 dot.vectorize(block);
@@ -177,7 +171,7 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
         let column = column + panel.column;
         let (mut sums, mut products) = (Sums([0_i32; MAX_TILE]), Sums([0.0_f32; MAX_TILE]));
         let width = panel.vectors * D::Float::LANES;
-        let columns = panel.scales.len();
+        let (simd, columns) = (dot.float(), panel.columns);
         let groups = stride / D::GROUP;
         let mut fetched = 0;
         let mut row = rows.start;
@@ -195,19 +189,22 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
             tile.multiply(dot, &mut sums.0);
             fetched += groups;
             for index in 0..count {
-                let row = row + index;
-                let sums = &sums.0[index * width..][..columns];
-                let products = &mut products.0[index * width..][..columns];
-                let outputs = panel.scales.iter().zip(panel.corrections);
-                for ((product, sum), (scale, correction)) in products.iter_mut().zip(sums).zip(outputs) {
-                    *product = sum.wrapping_sub(*correction) as f32 * (scales[row] * scale);
+                let scale = simd.splat(scales[row + index]);
+                for start in (0..width).step_by(D::Float::LANES) {
+                    let sums = &sums.0[index * width + start..][..D::Float::LANES];
+                    let corrections = &panel.corrections[start..][..D::Float::LANES];
+                    #[allow(unsafe_code)]
+                    // SAFETY: both slices hold `LANES` values.
+                    let sums = unsafe { dot.corrected(sums.as_ptr(), corrections.as_ptr()) };
+                    let scale = simd.mul(scale, simd.load(&panel.scales[start..]));
+                    simd.store(&mut products.0[index * width + start..], simd.mul(sums, scale));
                 }
             }
             let place = Place { row: first_row + row, rows: count, column, columns };
             #[allow(unsafe_code)]
             // SAFETY: the rows and columns of a block belong to one task only.
             unsafe {
-                epilogue.store_tile(dot.float(), &products.0, place, out);
+                epilogue.store_tile(simd, &products.0, place, out);
             }
             row += count;
         }

@@ -16,8 +16,9 @@ pub struct PackedInt8 {
     inputs: usize,
     outputs: usize,
     data: AlignedBuffer<i8>,
+    /// One per output, up to whole vectors.
     scales: Vec<f32>,
-    /// What the input offset adds to each output's sum.
+    /// What the input offset adds to each output's sum, up to whole vectors.
     corrections: Vec<i32>,
 }
 
@@ -27,8 +28,10 @@ pub(super) struct Int8Panel<'a> {
     pub(super) data: &'a [i8],
     /// The first output.
     pub(super) column: usize,
+    /// The number of outputs; the last vector may be partial.
+    pub(super) columns: usize,
     pub(super) vectors: usize,
-    /// One per output.
+    /// One per output, up to whole vectors.
     pub(super) scales: &'a [f32],
     pub(super) corrections: &'a [i32],
     /// The data of the panel after it, or after the last of the first, which are mostly multiplied next.
@@ -72,12 +75,14 @@ impl PackedInt8 {
         let isa = self.path.isa();
         let outputs = isa.panel(index, self.outputs);
         let next = isa.panel((index + 1) % self.panels(), self.outputs);
+        let padded = outputs.len().next_multiple_of(isa.lanes());
         Int8Panel {
             data: self.data(&outputs),
             column: outputs.start,
-            vectors: outputs.len().div_ceil(isa.lanes()),
-            scales: &self.scales[outputs.clone()],
-            corrections: &self.corrections[outputs],
+            columns: outputs.len(),
+            vectors: padded / isa.lanes(),
+            scales: &self.scales[outputs.start..][..padded],
+            corrections: &self.corrections[outputs.start..][..padded],
             next: self.data(&next),
         }
     }
@@ -148,7 +153,11 @@ impl PackedInt8Builder {
     /// # Panics
     /// If outputs are missing.
     pub fn finish(self) -> PackedInt8 {
-        assert_eq!(self.matrix.scales.len(), self.matrix.outputs, "every output of the weight was pushed");
-        self.matrix
+        let mut matrix = self.matrix;
+        assert_eq!(matrix.scales.len(), matrix.outputs, "every output of the weight was pushed");
+        let padded = matrix.outputs.next_multiple_of(matrix.path.isa().lanes());
+        matrix.scales.resize(padded, 0.0);
+        matrix.corrections.resize(padded, 0);
+        matrix
     }
 }

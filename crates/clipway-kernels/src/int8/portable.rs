@@ -61,6 +61,14 @@ impl Dot for PortableDot {
         // SAFETY: the caller promises the places; an array is aligned like its elements.
         unsafe { place.cast::<Self::Sums>().write(sums) }
     }
+
+    #[inline(always)]
+    unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> [f32; LANES] {
+        // SAFETY: the caller promises the values; an array is aligned like its elements.
+        let (sums, corrections) =
+            unsafe { (sums.cast::<Self::Sums>().read(), corrections.cast::<Self::Sums>().read()) };
+        std::array::from_fn(|lane| sums[lane].wrapping_sub(corrections[lane]) as f32)
+    }
 }
 
 /// Values per run in plain Rust.

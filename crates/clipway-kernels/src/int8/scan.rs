@@ -291,8 +291,7 @@ impl<T: Plain + Quantized> DotKernel<T> for Across<'_, T> {
                     tile.multiply(dot, &mut sums.0);
                     fetched += groups;
                     for index in 0..tile.rows {
-                        let places =
-                            &mut scores[(row + index) * count + panel.column..][..panel.scales.len()];
+                        let places = &mut scores[(row + index) * count + panel.column..][..panel.columns];
                         let outputs = places.len();
                         let sums = &sums.0[index * width..][..outputs];
                         let corrections = &panel.corrections[..outputs];

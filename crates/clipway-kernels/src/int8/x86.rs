@@ -53,7 +53,7 @@ impl Avx2Dot {
 
 /// The types and methods that differ between paths only in names.
 macro_rules! common {
-    ($float:ident, $vector:ident, $value:ident, $path:ident, $features:literal, $zero:ident, $spread:ident, $store:ident) => {
+    ($float:ident, $vector:ident, $value:ident, $path:ident, $features:literal, $lanes:ident, $zero:ident, $spread:ident, $load:ident, $store:ident, $subtract:ident, $float_of:ident) => {
         type Float = $float;
         type Sums = $vector;
         type Weights = $vector;
@@ -94,6 +94,12 @@ macro_rules! common {
             // SAFETY: `self` is proof of the instruction; the caller promises the places.
             unsafe { $store(place.cast(), sums) }
         }
+
+        #[inline(always)]
+        unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> $lanes {
+            // SAFETY: `self` is proof of the instructions; the caller promises the values.
+            unsafe { $float_of($subtract($load(sums.cast()), $load(corrections.cast()))) }
+        }
     };
 }
 
@@ -101,7 +107,8 @@ macro_rules! common {
 impl Dot for Avx512Vnni {
     common! {
         Avx512, __m512i, u8, Avx512Vnni, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c",
-        _mm512_setzero_si512, _mm512_set1_epi32, _mm512_storeu_si512
+        __m512, _mm512_setzero_si512, _mm512_set1_epi32, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_sub_epi32,
+        _mm512_cvtepi32_ps
     }
 
     #[inline(always)]
@@ -124,7 +131,8 @@ macro_rules! vnni256 {
         impl Dot for $name {
             common! {
                 Avx2, __m256i, u8, AvxVnni, $features,
-                _mm256_setzero_si256, _mm256_set1_epi32, _mm256_storeu_si256
+                __m256, _mm256_setzero_si256, _mm256_set1_epi32, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_sub_epi32,
+                _mm256_cvtepi32_ps
             }
 
             #[inline(always)]
@@ -150,7 +158,8 @@ vnni256!(Avx512Vnni256, "avx512vnni,avx512vl,avx2,fma,f16c", _mm256_dpbusd_epi32
 impl Dot for Avx2Dot {
     common! {
         Avx2, __m256i, i16, Avx2, "avx2,fma,f16c",
-        _mm256_setzero_si256, _mm256_set1_epi32, _mm256_storeu_si256
+        __m256, _mm256_setzero_si256, _mm256_set1_epi32, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_sub_epi32,
+        _mm256_cvtepi32_ps
     }
 
     #[inline(always)]

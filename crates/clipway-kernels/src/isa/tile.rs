@@ -3,6 +3,7 @@
 use super::simd::Simd;
 use crate::buffer::{LINE, prefetch};
 use half::bf16;
+use std::marker::PhantomData;
 
 /// Rows of the largest tile, AVX-512's.
 pub(crate) const MAX_TILE_ROWS: usize = 8;
@@ -43,6 +44,97 @@ impl Widen for bf16 {
     }
 }
 
+/// How a tile multiplies. A step takes a group of neighboring values of a row of A, and the row of B's columns for them.
+pub(crate) trait Multiply: Copy {
+    /// The vectors of the sums.
+    type Simd: Simd;
+    /// The elements of A.
+    type A: Copy;
+    /// The elements of B.
+    type B: Copy;
+    /// A group of values of A, for every lane.
+    type Group: Copy;
+    /// A vector of columns of B for one group.
+    type Columns: Copy;
+    /// Values in a group.
+    const GROUP: usize;
+
+    /// Returns the proof for the vectors of the sums.
+    fn simd(self) -> Self::Simd;
+
+    /// Loads a group of values of A.
+    ///
+    /// # Safety
+    /// `a` points to `GROUP` readable values.
+    #[allow(unsafe_code)]
+    unsafe fn group(self, a: *const Self::A) -> Self::Group;
+
+    /// Loads columns of B.
+    ///
+    /// # Safety
+    /// `b` points to `LANES * GROUP` readable values.
+    #[allow(unsafe_code)]
+    unsafe fn columns(self, b: *const Self::B) -> Self::Columns;
+
+    /// Adds the products of a group to the sums.
+    fn add(self, sums: Vector<Self>, group: Self::Group, columns: Self::Columns) -> Vector<Self>;
+}
+
+/// A vector of sums.
+pub(crate) type Vector<M> = <<M as Multiply>::Simd as Simd>::Vector;
+
+/// Products in f32, value by value, with a B of `E`.
+pub(crate) struct Widening<S, E>(S, PhantomData<E>);
+
+impl<S, E> Widening<S, E> {
+    /// Multiplies with an instruction set.
+    #[inline(always)]
+    pub(crate) fn with(simd: S) -> Self {
+        Self(simd, PhantomData)
+    }
+}
+
+impl<S: Copy, E> Clone for Widening<S, E> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Copy, E> Copy for Widening<S, E> {}
+
+#[allow(unsafe_code)]
+impl<S: Simd, E: Widen> Multiply for Widening<S, E> {
+    type Simd = S;
+    type A = f32;
+    type B = E;
+    type Group = S::Vector;
+    type Columns = S::Vector;
+    const GROUP: usize = 1;
+
+    #[inline(always)]
+    fn simd(self) -> S {
+        self.0
+    }
+
+    #[inline(always)]
+    unsafe fn group(self, a: *const f32) -> S::Vector {
+        // SAFETY: the caller promises the value.
+        self.0.splat(unsafe { *a })
+    }
+
+    #[inline(always)]
+    unsafe fn columns(self, b: *const E) -> S::Vector {
+        // SAFETY: the caller promises the values.
+        unsafe { E::load_pointer(self.0, b) }
+    }
+
+    #[inline(always)]
+    fn add(self, sums: S::Vector, value: S::Vector, columns: S::Vector) -> S::Vector {
+        self.0.fma(value, columns, sums)
+    }
+}
+
 /// What is fetched into the cache meanwhile, a line with each row of B: what is multiplied next.
 #[derive(Clone, Copy)]
 pub(crate) struct Ahead {
@@ -78,74 +170,84 @@ impl Ahead {
 
 /// `rows x vectors * LANES` sums of `depth` products each.
 ///
-/// `a` holds rows `a_stride` apart; `b` holds `depth` rows of `vectors * LANES` columns, one after another.
+/// `a` holds rows `a_stride` apart; `b` holds a row of `vectors * LANES` columns for each group of `depth` values, one after
+/// another, and in it the values of a group side by side.
 #[derive(Clone, Copy)]
-pub(crate) struct Tile<'a, E> {
+pub(crate) struct Tile<'a, A, B> {
     pub(crate) ahead: Ahead,
-    pub(crate) a: &'a [f32],
+    pub(crate) a: &'a [A],
     pub(crate) a_stride: usize,
     pub(crate) rows: usize,
-    pub(crate) b: &'a [E],
+    pub(crate) b: &'a [B],
     pub(crate) vectors: usize,
+    /// Whole groups.
     pub(crate) depth: usize,
 }
 
-impl<E: Widen> Tile<'_, E> {
+impl<A: Copy, B: Copy> Tile<'_, A, B> {
     /// Writes the sums to `out`, whose rows are `out_stride` apart.
     ///
     /// # Panics
     /// If a slice is too short for the sizes, or the tile is larger than the registers hold.
     #[inline(always)]
-    pub(crate) fn multiply<S: Simd>(self, simd: S, out: &mut [f32], out_stride: usize) {
+    pub(crate) fn multiply<M: Multiply<A = A, B = B>>(self, with: M, out: &mut [f32], out_stride: usize) {
         match self.vectors {
-            1 => self.multiply_vectors::<S, 1>(simd, out, out_stride),
-            2 => self.multiply_vectors::<S, 2>(simd, out, out_stride),
-            3 if S::PANEL_VECTORS >= 3 => self.multiply_vectors::<S, 3>(simd, out, out_stride),
-            4 if S::PANEL_VECTORS >= 4 => self.multiply_vectors::<S, 4>(simd, out, out_stride),
-            other => panic!("a tile has 1 to {} vectors, not {other}", S::PANEL_VECTORS),
+            1 => self.multiply_vectors::<M, 1>(with, out, out_stride),
+            2 => self.multiply_vectors::<M, 2>(with, out, out_stride),
+            3 if M::Simd::PANEL_VECTORS >= 3 => self.multiply_vectors::<M, 3>(with, out, out_stride),
+            4 if M::Simd::PANEL_VECTORS >= 4 => self.multiply_vectors::<M, 4>(with, out, out_stride),
+            other => panic!("a tile has 1 to {} vectors, not {other}", M::Simd::PANEL_VECTORS),
         }
     }
 
     #[inline(always)]
-    fn multiply_vectors<S: Simd, const V: usize>(self, simd: S, out: &mut [f32], out_stride: usize) {
+    fn multiply_vectors<M: Multiply<A = A, B = B>, const V: usize>(
+        self,
+        with: M,
+        out: &mut [f32],
+        out_stride: usize,
+    ) {
         match self.rows {
-            1 => self.multiply_rows::<S, 1, V>(simd, out, out_stride),
-            2 => self.multiply_rows::<S, 2, V>(simd, out, out_stride),
-            3 => self.multiply_rows::<S, 3, V>(simd, out, out_stride),
-            4 => self.multiply_rows::<S, 4, V>(simd, out, out_stride),
-            5 if S::TILE_ROWS >= 5 => self.multiply_rows::<S, 5, V>(simd, out, out_stride),
-            6 if S::TILE_ROWS >= 6 => self.multiply_rows::<S, 6, V>(simd, out, out_stride),
-            7 if S::TILE_ROWS >= 7 => self.multiply_rows::<S, 7, V>(simd, out, out_stride),
-            8 if S::TILE_ROWS >= 8 => self.multiply_rows::<S, 8, V>(simd, out, out_stride),
-            other => panic!("a tile has 1 to {} rows, not {other}", S::TILE_ROWS),
+            1 => self.multiply_rows::<M, 1, V>(with, out, out_stride),
+            2 => self.multiply_rows::<M, 2, V>(with, out, out_stride),
+            3 => self.multiply_rows::<M, 3, V>(with, out, out_stride),
+            4 => self.multiply_rows::<M, 4, V>(with, out, out_stride),
+            5 if M::Simd::TILE_ROWS >= 5 => self.multiply_rows::<M, 5, V>(with, out, out_stride),
+            6 if M::Simd::TILE_ROWS >= 6 => self.multiply_rows::<M, 6, V>(with, out, out_stride),
+            7 if M::Simd::TILE_ROWS >= 7 => self.multiply_rows::<M, 7, V>(with, out, out_stride),
+            8 if M::Simd::TILE_ROWS >= 8 => self.multiply_rows::<M, 8, V>(with, out, out_stride),
+            other => panic!("a tile has 1 to {} rows, not {other}", M::Simd::TILE_ROWS),
         }
     }
 
     #[inline(always)]
     #[allow(unsafe_code)]
-    fn multiply_rows<S: Simd, const R: usize, const V: usize>(
+    fn multiply_rows<M: Multiply<A = A, B = B>, const R: usize, const V: usize>(
         self,
-        simd: S,
+        with: M,
         out: &mut [f32],
         out_stride: usize,
     ) {
-        let width = V * S::LANES;
+        let simd = with.simd();
+        let width = V * M::Simd::LANES;
         let span = |stride: usize, columns: usize| (R - 1).saturating_mul(stride).saturating_add(columns);
+        assert!(self.depth.is_multiple_of(M::GROUP), "whole groups");
         assert!(self.a.len() >= span(self.a_stride, self.depth), "R rows of A");
         assert!(self.b.len() / width >= self.depth, "a row of B for every value of a row of A");
         assert!(out_stride >= width && out.len() >= span(out_stride, width), "R rows of sums");
         let mut start = 0;
         loop {
             let depth = BLOCK.min(self.depth - start);
+            let (groups, first) = (depth / M::GROUP, start / M::GROUP);
             // SAFETY: by the asserted lengths, `a` holds R rows of `self.depth` values, `b` holds `self.depth` rows of
             // `width`, and `out` holds R rows of `width`; `start + depth <= self.depth`.
             unsafe {
                 let a = self.a.as_ptr().add(start);
                 let b = self.b.as_ptr().add(start * width);
-                let sums = block::<S, E, R, V>(simd, a, self.a_stride, b, depth, self.ahead, start);
+                let sums = block::<M, R, V>(with, a, self.a_stride, b, groups, self.ahead, first);
                 for (row, sums) in sums.iter().enumerate() {
                     for (column, &sum) in sums.iter().enumerate() {
-                        let place = out.as_mut_ptr().add(row * out_stride + column * S::LANES);
+                        let place = out.as_mut_ptr().add(row * out_stride + column * M::Simd::LANES);
                         let before = if start == 0 { simd.splat(0.0) } else { simd.load_pointer(place) };
                         simd.store_pointer(place, simd.add(before, sum));
                     }
@@ -159,38 +261,39 @@ impl<E: Widen> Tile<'_, E> {
     }
 }
 
-/// Returns the sums of `depth` products, held in registers throughout.
+/// Returns the sums over `groups` groups, held in registers throughout.
 ///
 /// # Safety
-/// `a` points to R rows of `depth` values, `a_stride` apart, and `b` to `depth * V * LANES` values.
+/// `a` points to R rows of `groups * GROUP` values, `a_stride` apart, and `b` to `groups * GROUP * V * LANES` values.
 #[inline(always)]
 #[allow(unsafe_code)]
 // Indexed loops, with `columns` outside, because then the compiler keeps everything in registers; with iterators, or
 // with `columns` inside, AVX-512 ran ten times slower.
 #[allow(clippy::needless_range_loop)]
-unsafe fn block<S: Simd, E: Widen, const R: usize, const V: usize>(
-    simd: S,
-    a: *const f32,
+unsafe fn block<M: Multiply, const R: usize, const V: usize>(
+    with: M,
+    a: *const M::A,
     a_stride: usize,
-    b: *const E,
-    depth: usize,
+    b: *const M::B,
+    groups: usize,
     ahead: Ahead,
     first: usize,
-) -> [[S::Vector; V]; R] {
-    let mut sums = [[simd.splat(0.0); V]; R];
-    let mut columns = [simd.splat(0.0); V];
-    for step in 0..depth {
+) -> [[Vector<M>; V]; R] {
+    let lanes = M::Simd::LANES * M::GROUP;
+    let mut sums = [[with.simd().splat(0.0); V]; R];
+    for step in 0..groups {
         ahead.fetch(first + step);
-        // SAFETY: `step < depth`, and the caller promises the values at these places.
+        // SAFETY: `step < groups`, and the caller promises the values at these places.
         unsafe {
-            let b = b.add(step * V * S::LANES);
-            for vector in 0..V {
-                columns[vector] = E::load_pointer(simd, b.add(vector * S::LANES));
+            let b = b.add(step * V * lanes);
+            let mut columns = [with.columns(b); V];
+            for vector in 1..V {
+                columns[vector] = with.columns(b.add(vector * lanes));
             }
             for row in 0..R {
-                let value = simd.splat(*a.add(row * a_stride + step));
+                let group = with.group(a.add(row * a_stride + step * M::GROUP));
                 for vector in 0..V {
-                    sums[row][vector] = simd.fma(value, columns[vector], sums[row][vector]);
+                    sums[row][vector] = with.add(sums[row][vector], group, columns[vector]);
                 }
             }
         }

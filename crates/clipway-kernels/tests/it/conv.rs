@@ -1,5 +1,7 @@
 use crate::{assert_close, for_each_kernels, numbers};
-use clipway_kernels::{Activation, Epilogue, Image, Kernels, Matrix, Residual, Window};
+use clipway_kernels::{
+    Activation, Epilogue, Image, Kernels, Matrix, PackedConv, PanelElement, Residual, Window,
+};
 
 const BATCH: usize = 2;
 
@@ -42,7 +44,20 @@ fn outputs(
     values
 }
 
-fn check_conv(kernels: &Kernels, size: [usize; 2], channels: [usize; 2], groups: usize, window: Window) {
+/// Checks a convolution with weights and pixels that an element type holds exactly.
+pub(crate) fn check_conv<E: PanelElement>(
+    kernels: &Kernels,
+    size: [usize; 2],
+    channels: [usize; 2],
+    groups: usize,
+    window: Window,
+    pack: impl Fn(&[f32]) -> PackedConv,
+) where
+    f32: From<E>,
+{
+    let numbers = |count: usize, seed: u64| -> Vec<f32> {
+        numbers(count, seed).into_iter().map(|value| f32::from(E::round(value))).collect()
+    };
     let [inputs, outputs_] = channels;
     let pixels = size[0] * size[1];
     let taps = window.kernel[0] * window.kernel[1];
@@ -66,7 +81,7 @@ fn check_conv(kernels: &Kernels, size: [usize; 2], channels: [usize; 2], groups:
     for value in &mut expected {
         *value = (*value + f64::from(*index.next().expect("a residual for each output"))).max(0.0);
     }
-    let conv = kernels.pack_conv2d(&weight, outputs_, inputs, groups, window);
+    let conv = pack(&weight);
     let mut out = vec![9.0; expected.len()];
     let epilogue = Epilogue::bias(Some(&bias))
         .residual(Residual::Matrix(Matrix::new(&residual, residual.len() / outputs_, outputs_)))
@@ -77,6 +92,11 @@ fn check_conv(kernels: &Kernels, size: [usize; 2], channels: [usize; 2], groups:
 
 #[test]
 fn convolutions() {
+    let check_conv = |kernels: &Kernels, size, channels: [usize; 2], groups, window| {
+        check_conv::<f32>(kernels, size, channels, groups, window, |weight| {
+            kernels.pack_conv2d::<f32>(weight, channels[1], channels[0], groups, window)
+        });
+    };
     let odd = Window { kernel: [2, 3], stride: [1, 2], padding: [[0, 1], [2, 0]], dilation: [2, 1] };
     let wide = Window { kernel: [1, 3], stride: [1, 1], padding: [[0, 0], [2, 2]], dilation: [1, 2] };
     for_each_kernels(|kernels| {
@@ -128,7 +148,7 @@ fn convolutions() {
 fn windows_of_3_by_3_over_many_channels_are_computed_in_tiles() {
     for_each_kernels(|kernels| {
         let bytes = |inputs: usize, window: Window| {
-            kernels.pack_conv2d(&vec![0.5; 64 * inputs * 9], 64, inputs, 1, window).bytes()
+            kernels.pack_conv2d::<f32>(&vec![0.5; 64 * inputs * 9], 64, inputs, 1, window).bytes()
         };
         assert_eq!(
             bytes(32, Window::square(3, 1, 1)),

@@ -1,4 +1,5 @@
 use crate::conv::each_tap;
+use crate::draw::Draw;
 use crate::numbers;
 use clipway_kernels::{
     Activation, Epilogue, Image, Int8Path, Isa, Kernels, MOST_INT8_INPUTS, Matrix, MatrixMut, PackedInt8,
@@ -11,25 +12,6 @@ fn for_each_path(check: impl Fn(&Kernels)) {
         for threads in [1, 3] {
             let kernels = Kernels::new(Isa::detect(), threads).expect("threads start");
             check(&kernels.with_int8_path(path).expect("the path is available"));
-        }
-    }
-}
-
-/// Draws numbers below a bound.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % bound
-    }
-
-    /// Any int8, biased toward the extremes.
-    fn weight(&mut self) -> i8 {
-        match self.below(8) {
-            0 => -128,
-            1 => 127,
-            _ => self.below(256) as u8 as i8,
         }
     }
 }
@@ -81,7 +63,7 @@ fn sums_are_those_of_integers_on_every_path() {
                 _ => row[draw.below(row.len())] = if draw.below(2) == 0 { 127.0 } else { -127.0 },
             }
         }
-        let mut weights: Vec<i8> = (0..inputs * outputs).map(|_| draw.weight()).collect();
+        let mut weights: Vec<i8> = (0..inputs * outputs).map(|_| draw.int8()).collect();
         match draw.below(9) {
             0 => weights.fill(-128),
             1 => weights.fill(127),
@@ -157,7 +139,7 @@ fn rows_are_quantized_one_by_one_and_epilogues_follow_in_f32() {
     x[inputs..2 * inputs].iter_mut().for_each(|value| *value *= 1e-30);
     x[2 * inputs..3 * inputs].iter_mut().for_each(|value| *value *= 1e38);
     let mut draw = Draw(5);
-    let weights: Vec<i8> = (0..inputs * outputs).map(|_| draw.weight()).collect();
+    let weights: Vec<i8> = (0..inputs * outputs).map(|_| draw.int8()).collect();
     let scales: Vec<f32> = (0..outputs).map(|output| 0.001 * (output + 1) as f32).collect();
     let (bias, residual) = (numbers(outputs, 2), numbers(rows * outputs, 3));
     let mut expected = Vec::new();
@@ -235,7 +217,7 @@ fn check_conv(kernels: &Kernels, size: [usize; 2], channels: [usize; 2], groups:
     let (batch, rows) = (2, outputs / groups);
     let x = numbers(batch * size[0] * size[1] * inputs, 1);
     let mut draw = Draw(7);
-    let weight: Vec<i8> = (0..outputs * depth * taps).map(|_| draw.weight()).collect();
+    let weight: Vec<i8> = (0..outputs * depth * taps).map(|_| draw.int8()).collect();
     let scales: Vec<f32> = (0..outputs).map(|output| 0.001 * (output + 1) as f32).collect();
     let bias = numbers(outputs, 3);
     let [height, width] = window.output_size(size);

@@ -4,7 +4,9 @@
 #![allow(clippy::disallowed_methods)]
 
 mod attention;
+mod bf16;
 mod conv;
+mod draw;
 mod int8;
 mod linear;
 mod resize;

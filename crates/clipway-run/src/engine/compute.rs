@@ -8,8 +8,8 @@ pub enum Compute {
     AsStored,
     /// Weights and products in f32.
     F32,
-    /// Weights of linear layers rounded to bf16, products in f32: half the memory for weights. Convolutions that are no
-    /// matrix product of the map itself stay in f32.
+    /// Weights rounded to bf16, which halves their memory, and sums in f32; [`super::Bf16Products`] says how. Convolutions of
+    /// single channels, those computed by Winograd's way, and attention stay in f32.
     Bf16,
     /// Weights in int8 with a scale for each output; inputs quantized to int8 with a scale for each row as they come.
     /// Sums are exact integers, so an instruction set changes no product. Convolutions of single channels stay in f32.

@@ -52,7 +52,7 @@ use steps::{AddTable, AddTextPositions, Embedding, Op, TokenIds};
 pub use compute::Compute;
 pub use error::{EngineError, WeightError};
 pub use passes::Passes;
-pub use processor::{InstructionSet, Processor};
+pub use processor::{Bf16Products, InstructionSet, Processor};
 pub use times::{StepTime, StepTimes};
 pub use weights::{Elements, Weights};
 

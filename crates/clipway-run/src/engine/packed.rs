@@ -54,7 +54,7 @@ impl Loader<'_> {
         }
     }
 
-    /// Packs the filters of a convolution: in int8 where the precision of the engine says so and a filter sees more
+    /// Packs the filters of a convolution: in bf16 or int8 where the precision of the engine says so and a filter sees more
     /// than one channel, else in f32.
     pub fn conv(&self, filters: &Matrix, window: Window, groups: usize) -> Result<PackedConv, EngineError> {
         let spec = kernel_window(window);
@@ -69,7 +69,11 @@ impl Loader<'_> {
             })?;
             return Ok(self.kernels.pack_conv2d_int8(&values, &scales, channels, groups, spec));
         }
-        let pack = |rows: &[f32]| self.kernels.pack_conv2d(rows, filters.outputs(), channels, groups, spec);
+        let outputs = filters.outputs();
+        let pack = |rows: &[f32]| match self.compute {
+            Compute::Bf16 => self.kernels.pack_conv2d::<bf16>(rows, outputs, channels, groups, spec),
+            _ => self.kernels.pack_conv2d::<f32>(rows, outputs, channels, groups, spec),
+        };
         match filters.blocks.as_slice() {
             [block] => self.rows(block, inputs, pack),
             blocks => {

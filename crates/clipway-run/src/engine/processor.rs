@@ -1,6 +1,6 @@
 //! An instruction set and threads, shared by the engines of a process.
 
-use clipway_kernels::{Isa, Kernels, KernelsError};
+use clipway_kernels::{Bf16Path, Isa, Kernels, KernelsError};
 
 use super::error::EngineError;
 
@@ -47,6 +47,34 @@ impl InstructionSet {
     }
 }
 
+/// How products with weights in bf16 are computed. The default is to multiply on AMD's processors with AVX-512 BF16, and to widen
+/// on all others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bf16Products {
+    /// With AVX-512 BF16: inputs are rounded to bf16 too.
+    Multiply,
+    /// In f32: weights are widened, and inputs are not rounded.
+    Widen,
+}
+
+impl Bf16Products {
+    /// Either.
+    pub const ALL: [Bf16Products; 2] = [Bf16Products::Multiply, Bf16Products::Widen];
+
+    /// What has this name.
+    pub fn named(name: &str) -> Option<Bf16Products> {
+        Self::ALL.into_iter().find(|products| products.name() == name)
+    }
+
+    /// Name of an option's value.
+    pub fn name(self) -> &'static str {
+        match self {
+            Bf16Products::Multiply => "multiply",
+            Bf16Products::Widen => "widen",
+        }
+    }
+}
+
 /// An instruction set and a pool of threads. Clones share the pool.
 #[derive(Clone, Debug)]
 pub struct Processor {
@@ -83,6 +111,27 @@ impl Processor {
             other => EngineError::Threads { threads, cause: other.to_string() },
         })?;
         Ok(Processor { kernels, set })
+    }
+
+    /// Chooses how products with weights in bf16 are computed; see [`Bf16Products`] for the default.
+    ///
+    /// # Errors
+    /// [`Bf16Products::Multiply`] on a processor, or with an instruction set, that does not multiply bf16.
+    pub fn with_bf16(self, products: Bf16Products) -> Result<Processor, EngineError> {
+        let path = match products {
+            Bf16Products::Multiply => Bf16Path::Avx512Bf16,
+            Bf16Products::Widen => Bf16Path::Widening,
+        };
+        let refused = |_| EngineError::InstructionSet { name: "avx512_bf16" };
+        Ok(Processor { kernels: self.kernels.with_bf16_path(path).map_err(refused)?, set: self.set })
+    }
+
+    /// How products with weights in bf16 are computed.
+    pub fn bf16(&self) -> Bf16Products {
+        match self.kernels.bf16_path() {
+            Bf16Path::Avx512Bf16 => Bf16Products::Multiply,
+            Bf16Path::Widening => Bf16Products::Widen,
+        }
     }
 
     /// The instruction set.

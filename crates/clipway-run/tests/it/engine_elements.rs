@@ -6,7 +6,9 @@ use clipway_formats::Dtype;
 use clipway_kernels::quantize_weights;
 use clipway_model::architecture::Model;
 use clipway_model::graph;
-use clipway_run::engine::{Compute, Elements, Engine, EngineOptions, Passes, WeightError, Weights};
+use clipway_run::engine::{
+    Compute, Elements, Engine, EngineOptions, Passes, Processor, WeightError, Weights,
+};
 use clipway_run::tower::TowerInput;
 use clipway_testing::architecture_runner::FormulaWeights;
 use clipway_testing::formula;
@@ -39,7 +41,7 @@ fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
         for image in [true, false] {
             let exact = run(image, EngineOptions::default(), 3);
             for (compute, least) in [(Compute::Bf16, 0.9999), (Compute::Int8, 0.995)] {
-                // Its random weights amplify each rounding, as `bf16_is_f32_with_weights_rounded_beforehand` shows for
+                // Its random weights amplify each rounding, as `widened_bf16_is_f32_with_weights_rounded_beforehand` shows for
                 // the f32 engine.
                 let is_sensitive = image && name == SENSITIVE;
                 let least = if is_sensitive { least - 0.15 } else { least };
@@ -54,7 +56,38 @@ fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
     }
 }
 
-/// Weights of linear layers and embeddings rounded to bf16, everything else unchanged.
+#[test]
+fn multiplying_bf16_agrees_with_widening_it() {
+    let options = EngineOptions { compute: Compute::Bf16, ..EngineOptions::default() };
+    let [multiplying, widening] = Bf16Products::ALL.map(|products| processor().with_bf16(products));
+    let widening = widening.expect("every processor widens");
+    let Ok(multiplying) = multiplying else { return };
+    assert_eq!([multiplying.bf16(), widening.bf16()], Bf16Products::ALL);
+    for (name, vision, text) in CONFIGS {
+        let model = model(vision, text);
+        for image in [true, false] {
+            let graph = if image { &model.image } else { &model.text };
+            let run = |processor: &Processor| {
+                let engine = Engine::compile(graph, &model.parameters, &FormulaWeights, processor, options)
+                    .expect("right");
+                let found = if image {
+                    engine.run_pixels(&pixels(&model, 3))
+                } else {
+                    engine.run_tokens(IDS.as_flattened(), 12)
+                };
+                found.expect("it runs")
+            };
+            let (found, widened) = (run(&multiplying), run(&widening));
+            let cosine = least_cosine(&found, &widened);
+            let least = if image && name == SENSITIVE { 0.9 } else { 0.9999 };
+            assert!(cosine > least, "{name} {image}: {cosine}");
+            // Rounded inputs show somewhere.
+            assert!(found != widened, "{name} {image}");
+        }
+    }
+}
+
+/// Weights of linear layers, embeddings and most convolutions rounded to bf16, everything else unchanged.
 struct Rounded<'a>(HashSet<&'a str>);
 
 impl Weights for Rounded<'_> {
@@ -75,7 +108,7 @@ impl Weights for Rounded<'_> {
 }
 
 #[test]
-fn bf16_is_f32_with_weights_rounded_beforehand() {
+fn widened_bf16_is_f32_with_weights_rounded_beforehand() {
     for (name, vision, text) in CONFIGS {
         let model = model(vision, text);
         for graph in [&model.image, &model.text] {
@@ -83,13 +116,21 @@ fn bf16_is_f32_with_weights_rounded_beforehand() {
                 graph::Operation::Linear { weight, .. } | graph::Operation::Embedding { table: weight } => {
                     Some(model.parameters.get(weight).name.as_str())
                 }
+                // Neither windows of a channel each nor those computed by Winograd's way.
+                graph::Operation::Conv2d { weight, stride, .. } => {
+                    let parameter = model.parameters.get(weight);
+                    let [outputs, inputs, ref kernel @ ..] = parameter.shape[..] else { panic!("a window") };
+                    let in_tiles = kernel == [3, 3] && stride == [1, 1] && outputs.min(inputs) >= 16;
+                    (inputs > 1 && !in_tiles).then_some(parameter.name.as_str())
+                }
                 _ => None,
             };
             let rounded = Rounded(graph.nodes.iter().filter_map(linear).collect());
             // Passes fold factors into weights before these are rounded.
             let run = |weights: &dyn Weights, compute| {
                 let options = EngineOptions { passes: Passes::NONE, compute, ..EngineOptions::default() };
-                let engine = Engine::compile(graph, &model.parameters, weights, &processor(), options);
+                let processor = processor().with_bf16(Bf16Products::Widen).expect("every processor widens");
+                let engine = Engine::compile(graph, &model.parameters, weights, &processor, options);
                 let engine = engine.expect("it compiles");
                 let found = match engine.input() {
                     TowerInput::Pixels { .. } | TowerInput::Grids { .. } => {
