@@ -3,7 +3,7 @@
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
 use super::row_dot::RowDot;
-use crate::isa::Neon;
+use crate::isa::{Neon, Simd};
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
@@ -55,7 +55,7 @@ macro_rules! common {
         type Float = Neon;
         type Sums = int32x4_t;
         type Value = i8;
-        const GROUP: usize = Int8Path::$path.group();
+        const PATH: Int8Path = Int8Path::$path;
 
         #[inline(always)]
         fn float(self) -> Neon {
@@ -77,6 +77,18 @@ macro_rules! common {
         fn zero(self) -> int32x4_t {
             // SAFETY: `self` is proof that the processor has the instruction.
             unsafe { vdupq_n_s32(0) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(self, place: *const i32) -> int32x4_t {
+            // SAFETY: `self` is proof of the instruction; the caller promises the values.
+            unsafe { vld1q_s32(place) }
+        }
+
+        #[inline(always)]
+        fn floats(self, sums: int32x4_t) -> <Neon as Simd>::Vector {
+            // SAFETY: `self` is proof that the processor has the instruction.
+            unsafe { vcvtq_f32_s32(sums) }
         }
 
         #[inline(always)]

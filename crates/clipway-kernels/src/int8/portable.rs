@@ -3,7 +3,7 @@
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
 use super::row_dot::RowDot;
-use crate::isa::{Isa, Portable};
+use crate::isa::{Isa, Portable, Simd};
 
 const LANES: usize = Isa::Portable.lanes();
 const GROUP: usize = Int8Path::Portable.group();
@@ -19,7 +19,7 @@ impl Dot for PortableDot {
     type Weights = [[i8; GROUP]; LANES];
     type Group = [i16; GROUP];
     type Value = i16;
-    const GROUP: usize = GROUP;
+    const PATH: Int8Path = Int8Path::Portable;
 
     #[inline(always)]
     fn float(self) -> Portable {
@@ -54,6 +54,17 @@ impl Dot for PortableDot {
             let product = |index: usize| i32::from(group[index]) * i32::from(weights[lane][index]);
             sums[lane].wrapping_add(product(0) + product(1))
         })
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, place: *const i32) -> Self::Sums {
+        // SAFETY: the caller promises the values; an array is aligned like its elements.
+        unsafe { place.cast::<Self::Sums>().read() }
+    }
+
+    #[inline(always)]
+    fn floats(self, sums: Self::Sums) -> <Portable as Simd>::Vector {
+        sums.map(|sum| sum as f32)
     }
 
     #[inline(always)]
