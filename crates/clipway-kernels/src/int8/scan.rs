@@ -124,7 +124,7 @@ impl OnDot for Scan<'_> {
             None => dot.vectorize(Along { rows, scales, queries, scores: &mut scores.scores }),
             Some(panels) => {
                 assert_eq!(panels.path(), kernels.int8_path(), "the queries are packed for these kernels");
-                let values = panels.rows() * queries.stride * size_of::<D::Value>();
+                let values = panels.values() * size_of::<D::Value>();
                 kernels.with_scratch(values.div_ceil(size_of::<f32>()), |scratch| {
                     let values = view::<D::Value>(scratch);
                     let scores = &mut scores.scores;
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn the_instruction_on_256_bits_gives_what_plain_code_gives() {
         let Some(dot) = super::super::x86::Avx512Vnni256::detect() else { return };
-        for count in [1, 3, 7] {
+        for count in [1, 3, 7, 37] {
             let (rows, width) = (13, 70);
             let bytes: Vec<u8> = (0..rows * 128).map(|index| (index * 37 % 256) as u8).collect();
             let queries: Vec<i8> = (0..count * width).map(|index| (index * 31 % 255) as i8).collect();

@@ -3,11 +3,12 @@
 use super::super::dot::{Dot, DotKernel};
 use super::super::path::Int8Path;
 use super::super::quantize::Quantized;
-use crate::buffer::{AlignedBuffer, Plain};
+use crate::buffer::{AlignedBuffer, LINE, Plain};
 use crate::isa::{Ahead, Simd, store};
 
-/// Groups of inputs between two fetches of lines that are needed next.
-const GROUPS_OF_A_RUN: usize = 2;
+/// Values of a row that lie side by side; those of the tile's next row follow. At a fixed distance the addresses of all rows need
+/// no arithmetic, which would take the place of products.
+const RUN: usize = 512;
 
 /// Queries packed for one path, panel after panel of `[groups, vectors * lanes, group]`: the inputs of a group are adjacent.
 pub(super) struct Panels {
@@ -54,9 +55,9 @@ impl Panels {
         self.path
     }
 
-    /// Rows of a tile.
-    pub(super) fn rows(&self) -> usize {
-        self.path.scan_tile().0
+    /// Room for the values of a tile's rows.
+    pub(super) fn values(&self) -> usize {
+        self.path.scan_tile().0 * self.stride.next_multiple_of(RUN)
     }
 
     /// Queries of a whole panel.
@@ -86,7 +87,7 @@ pub(super) struct Across<'a, T> {
     pub(super) rows: &'a [u8],
     pub(super) scales: &'a [f32],
     pub(super) panels: &'a Panels,
-    /// Room for the rows of a tile.
+    /// Room for the rows of a tile, `[runs, rows, RUN]`.
     pub(super) values: &'a mut [T],
     /// `[rows, queries]`.
     pub(super) scores: &'a mut [f32],
@@ -110,20 +111,27 @@ impl<T: Plain + Quantized> Across<'_, T> {
         let Across { rows: all, scales, panels, values, scores } = self;
         let (stride, count) = (panels.stride, panels.count);
         let block = R * stride;
-        let fetches = panels.panels() * (stride / D::GROUP / GROUPS_OF_A_RUN);
+        let groups = stride / D::GROUP;
+        // The next rows are fetched meanwhile: a line with each group of each panel, or with every second one if that is enough.
+        let is_second = usize::from(block.div_ceil(LINE) <= panels.panels() * groups / 2);
         let parts = all.chunks(block).zip(scales.chunks(R)).zip(scores.chunks_mut(R * count));
         for (index, ((rows, scales), scores)) in parts.enumerate() {
             // Of fewer rows, the tile's others are left from before, and their sums are not used.
-            for (value, byte) in values.iter_mut().zip(rows) {
-                *value = T::of(byte.cast_signed());
+            for (row, bytes) in rows.chunks_exact(stride).enumerate() {
+                for (run, bytes) in bytes.chunks(RUN).enumerate() {
+                    let values = &mut values[(run * R + row) * RUN..][..bytes.len()];
+                    for (value, byte) in values.iter_mut().zip(bytes) {
+                        *value = T::of(byte.cast_signed());
+                    }
+                }
             }
             let next = all.get((index + 1) * block..).unwrap_or_default();
             let next = &next[..next.len().min(block)];
-            let (mut fetched, at_once) = (0, next.len().div_ceil(crate::buffer::LINE).div_ceil(fetches));
+            let mut fetched = 0;
             for panel in 0..panels.panels() {
                 let panel = panels.panel(panel);
                 let ahead = Ahead::of(next, fetched);
-                let tile = Tile { values, stride, panel, ahead, at_once, scales, count, scores };
+                let tile = Tile { values, stride, panel, ahead, is_second, scales, count, scores };
                 match panel.starts.len() / D::Float::LANES {
                     1 => tile.multiply::<D, R, 1>(dot),
                     2 => tile.multiply::<D, R, 2>(dot),
@@ -131,7 +139,7 @@ impl<T: Plain + Quantized> Across<'_, T> {
                     4 if const { D::PATH.scan_tile().1 >= 4 } => tile.multiply::<D, R, 4>(dot),
                     other => unreachable!("a panel has no {other} vectors"),
                 }
-                fetched += at_once * (stride / D::GROUP / GROUPS_OF_A_RUN);
+                fetched += groups >> is_second;
             }
         }
     }
@@ -144,8 +152,8 @@ struct Tile<'a, T> {
     panel: Panel<'a>,
     /// The lines to fetch meanwhile.
     ahead: Ahead,
-    /// Lines fetched at once.
-    at_once: usize,
+    /// 1 if a line is fetched with every second group, 0 if with each.
+    is_second: usize,
     /// One for each row, of which there may be fewer than in a whole tile.
     scales: &'a [f32],
     /// All queries.
@@ -160,11 +168,11 @@ impl<T: Plain> Tile<'_, T> {
     // Indexed loops, for the same reason as in the f32 tile.
     #[allow(clippy::needless_range_loop)]
     fn multiply<D: Dot<Value = T>, const R: usize, const V: usize>(self, dot: D) {
-        let Tile { values, stride, panel, ahead, at_once, scales, count, scores } = self;
+        let Tile { values, stride, panel, ahead, is_second, scales, count, scores } = self;
         let (lanes, float) = (D::Float::LANES, dot.float());
         let width = V * lanes;
-        assert!(stride.is_multiple_of(GROUPS_OF_A_RUN * D::GROUP), "whole runs");
-        assert!(values.len() >= R * stride, "R rows");
+        assert!(RUN.is_multiple_of(D::GROUP) && stride.is_multiple_of(D::GROUP), "whole groups");
+        assert!(values.len() >= R * stride.next_multiple_of(RUN), "R rows");
         assert!(panel.data.len() >= width * stride && panel.starts.len() >= width, "V vectors of queries");
         let (values, data) = (values.as_ptr(), panel.data.as_ptr());
         let mut sums = [[dot.zero(); V]; R];
@@ -175,21 +183,23 @@ impl<T: Plain> Tile<'_, T> {
                 sums[row][vector] = start;
             }
         }
-        for run in 0..stride / (GROUPS_OF_A_RUN * D::GROUP) {
-            for line in 0..at_once {
-                ahead.fetch(run * at_once + line);
-            }
-            for group in run * GROUPS_OF_A_RUN..(run + 1) * GROUPS_OF_A_RUN {
-                // SAFETY: by the asserted lengths, `values` holds R rows of `stride` values, and `data` as many groups of
-                // `width` queries.
+        for run in 0..stride.div_ceil(RUN) {
+            let first = run * (RUN / D::GROUP);
+            for group in 0..(stride - run * RUN).min(RUN) / D::GROUP {
+                if group & is_second == 0 {
+                    ahead.fetch((first + group) >> is_second);
+                }
+                // SAFETY: by the asserted lengths, `values` holds R rows of each run, and `data` as many groups of `width`
+                // queries.
                 unsafe {
-                    let data = data.add(group * width * D::GROUP);
+                    let values = values.add(run * R * RUN + group * D::GROUP);
+                    let data = data.add((first + group) * width * D::GROUP);
                     let mut queries = [dot.weights(data); V];
                     for vector in 1..V {
                         queries[vector] = dot.weights(data.add(vector * lanes * D::GROUP));
                     }
                     for row in 0..R {
-                        let value = dot.group(values.add(row * stride + group * D::GROUP));
+                        let value = dot.group(values.add(row * RUN));
                         for vector in 0..V {
                             sums[row][vector] = dot.add(sums[row][vector], value, queries[vector]);
                         }

@@ -9,6 +9,9 @@ const ROWS_ABREAST: usize = 16;
 
 const _: () = assert!(ROWS_ABREAST.is_multiple_of(Isa::Avx512.lanes()), "whole vectors");
 
+/// Vectors that are summed side by side: a sum waits for the one before it.
+const ABREAST: usize = 4;
+
 /// Lines of scores that are summed in f32 before they are added in f64.
 const SUMMED_LINES: usize = 32;
 
@@ -25,11 +28,11 @@ impl<T> DotKernel<T> for Survey<'_> {
         let count = thresholds.len();
         // Rows are summed side by side, the same ones for any number of queries, so that these do not change the sums.
         let lanes = count * ROWS_ABREAST;
-        let limits: Vec<f32> = thresholds.iter().copied().cycle().take(lanes).collect();
+        let limits = thresholds.repeat(ROWS_ABREAST);
         let (mut lane_sums, mut lane_squares) = (vec![0.0_f64; lanes], vec![0.0_f64; lanes]);
         let mut partial =
             Partial { sums: vec![0.0; lanes], squares: vec![0.0; lanes], most: vec![0.0; lanes] };
-        let mut last_line = Vec::new();
+        let (mut last_line, mut exceeding) = (Vec::new(), Vec::new());
         for (block, scores) in scores.chunks(SUMMED_LINES * lanes).enumerate() {
             let lines = scores.chunks_exact(lanes);
             // Zeros change no sum.
@@ -43,8 +46,15 @@ impl<T> DotKernel<T> for Survey<'_> {
                 *sum += f64::from(*partial_sum);
                 *square += f64::from(*partial_square);
             }
-            let exceeding: Vec<usize> =
-                (0..lanes).filter(|lane| partial.most[*lane] > limits[*lane]).collect();
+            exceeding.clear();
+            let all = partial.most.chunks_exact(ROWS_ABREAST).zip(limits.chunks_exact(ROWS_ABREAST));
+            for (chunk, (most, limits)) in all.enumerate() {
+                // Without an early end, so that it is done in vectors.
+                if most.iter().zip(limits).fold(false, |any, (most, limit)| any | (most > limit)) {
+                    let lanes = (0..ROWS_ABREAST).filter(|lane| most[*lane] > limits[*lane]);
+                    exceeding.extend(lanes.map(|lane| chunk * ROWS_ABREAST + lane));
+                }
+            }
             if !exceeding.is_empty() {
                 for (line, scores) in scores.chunks(lanes).enumerate() {
                     let first = (block * SUMMED_LINES + line) * lanes;
@@ -74,18 +84,37 @@ impl Partial {
     #[inline(always)]
     fn sum<S: Simd>(&mut self, simd: S, lines: &[f32], last_line: &[f32]) {
         let lanes = self.sums.len();
-        for lane in (0..lanes).step_by(S::LANES) {
-            let (mut sums, mut squares) = (simd.splat(0.0), simd.splat(0.0));
-            let mut most = simd.splat(f32::NEG_INFINITY);
-            for line in lines.chunks_exact(lanes).chain(last_line.chunks_exact(lanes)) {
-                let scores = simd.load(&line[lane..]);
-                sums = simd.add(sums, scores);
-                squares = simd.add(squares, simd.mul(scores, scores));
-                most = simd.max(scores, most);
+        let many = lanes - lanes % (ABREAST * S::LANES);
+        for lane in (0..many).step_by(ABREAST * S::LANES) {
+            self.sum_lanes::<S, ABREAST>(simd, lines, last_line, lane);
+        }
+        for lane in (many..lanes).step_by(S::LANES) {
+            self.sum_lanes::<S, 1>(simd, lines, last_line, lane);
+        }
+    }
+
+    /// Sums some vectors of each line.
+    #[inline(always)]
+    // Indexed loops, for the same reason as in the f32 tile.
+    #[allow(clippy::needless_range_loop)]
+    fn sum_lanes<S: Simd, const V: usize>(&mut self, simd: S, lines: &[f32], last_line: &[f32], lane: usize) {
+        let lanes = self.sums.len();
+        let (mut sums, mut squares) = ([simd.splat(0.0); V], [simd.splat(0.0); V]);
+        let mut most = [simd.splat(f32::NEG_INFINITY); V];
+        for line in lines.chunks_exact(lanes).chain(last_line.chunks_exact(lanes)) {
+            let line = &line[lane..][..V * S::LANES];
+            for vector in 0..V {
+                let scores = simd.load(&line[vector * S::LANES..]);
+                sums[vector] = simd.add(sums[vector], scores);
+                squares[vector] = simd.add(squares[vector], simd.mul(scores, scores));
+                most[vector] = simd.max(scores, most[vector]);
             }
-            simd.store(&mut self.sums[lane..], sums);
-            simd.store(&mut self.squares[lane..], squares);
-            simd.store(&mut self.most[lane..], most);
+        }
+        for vector in 0..V {
+            let place = lane + vector * S::LANES;
+            simd.store(&mut self.sums[place..], sums[vector]);
+            simd.store(&mut self.squares[place..], squares[vector]);
+            simd.store(&mut self.most[place..], most[vector]);
         }
     }
 }
