@@ -2,7 +2,7 @@
 
     python benches/peers/search.py DIR [--rows 1000000] [--threads 1,2]
 
-Needs numpy, usearch and faiss-cpu. Prints one JSON object per peer: milliseconds a query, for one query and for 64 at
+Needs numpy, usearch and faiss-cpu. Prints one JSON object per peer: milliseconds a query, for one query, 8 and 64 at
 once, with all rows in memory.
 """
 
@@ -32,7 +32,7 @@ def milliseconds(call):
 def report(engine, version, rows, threads, search, queries, truth):
     cases = []
     for count in threads:
-        for batch in (1, len(queries)):
+        for batch in (1, 8, len(queries)):
             least, median = milliseconds(lambda: search(queries[:batch], count))
             cases.append({"threads": count, "batch": batch, "least_ms_per_query": least / batch, "median_ms_per_query": median / batch})
     found = search(queries[: len(truth)], threads[-1])

@@ -29,6 +29,8 @@ mod serve_limits;
 mod signals;
 mod source;
 mod source_name;
+#[cfg(all(unix, feature = "search"))]
+mod terminal;
 mod text;
 mod texts;
 mod tips;

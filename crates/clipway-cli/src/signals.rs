@@ -107,5 +107,7 @@ fn end(json: bool) -> ! {
         let _ = done.send(());
     });
     let _ = told.recv_timeout(LAST_WORDS);
+    #[cfg(all(unix, feature = "search"))]
+    crate::terminal::restore();
     process::exit(i32::from(INTERRUPTED))
 }

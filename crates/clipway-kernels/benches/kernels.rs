@@ -4,13 +4,16 @@
 
 use clipway_kernels::{
     Activation, AttentionSpec, Bf16Path, ByteTaps, Epilogue, Image, Isa, Kernels, Matrix, MatrixMut,
-    Sequence, WeightLayout, Window, resize_columns, resize_rows,
+    RowScores, Sequence, WeightLayout, Window, resize_columns, resize_rows,
 };
 use half::bf16;
 use std::time::Instant;
 
 /// Seconds that each measurement repeats for.
 const SECONDS: f64 = 0.25;
+
+/// Rows of a scan's block.
+const SCANNED: usize = 528;
 
 fn main() {
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
@@ -68,6 +71,25 @@ impl Bench<'_> {
         self.pack(3072, 768);
         self.resize(640, 427, 336);
         self.resize(2400, 1800, 298);
+        // On the caller's thread, whatever the number of threads.
+        for count in [1, 4, 8, 16, 32, 64] {
+            self.scan(200_000, 512, count);
+        }
+    }
+
+    /// Rows of an index times queries, in blocks as a search has them; the rows leave the cache before the next run.
+    fn scan(&self, rows: usize, width: usize, count: usize) {
+        let bytes: Vec<u8> = (0..rows * width).map(|index| (index * 37 % 251) as u8).collect();
+        let queries: Vec<i8> = (0..count * width).map(|index| (index * 31 % 255) as u8 as i8).collect();
+        let queries = self.kernels.scan_queries(&queries, width);
+        let (scales, thresholds) = (vec![1.0; rows], vec![f32::INFINITY; count]);
+        let mut scores = RowScores::default();
+        let operations = 2.0 * (rows * width * count) as f64;
+        self.measure(format!("scan {rows}x{width}, {count} queries"), operations, "GOP/s", || {
+            for (bytes, scales) in bytes.chunks(SCANNED * width).zip(scales.chunks(SCANNED)) {
+                self.kernels.scan(bytes, scales, &queries, &thresholds, &mut scores);
+            }
+        });
     }
 
     /// Repeats a computation and prints the rate of the best run.

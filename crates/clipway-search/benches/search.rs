@@ -1,6 +1,6 @@
 //! Milliseconds a query in an index of synthetic features, and the recall of what it finds.
 //!
-//!     cargo xtask bench search [--folder DIR] [--rows 1000000] [--threads 1,2]
+//!     cargo xtask bench search [--folder DIR] [--rows 1000000] [--threads 1,2] [--queries 1,8,64] [--runs 15] [--on-disk]
 //!
 //! Features lie near a space of few dimensions, as those of real models do, with noise. The folder keeps the index and
 //! `queries.f32`, so that `benches/peers/search.py DIR` can measure usearch and faiss on the same rows and queries.
@@ -12,14 +12,19 @@ use std::time::Instant;
 use clipway_run::engine::Processor;
 use clipway_run::space::{SPACE_VERSION, Space, SpacePrecision};
 use clipway_search::{Index, Item, NewIndex, SearchOptions, Writer};
+use rayon::prelude::*;
 
 const WIDTH: usize = 512;
 const RANK: usize = 32;
 const QUERIES: usize = 64;
 /// Queries that recall is measured with.
 const JUDGED: usize = 16;
-/// Repetitions of a measurement.
-const RUNS: usize = 15;
+/// Features computed at once.
+const AT_ONCE: u64 = 20_000;
+/// Rows of a commit.
+const COMMITTED: u64 = 100_000;
+/// Rows whose products are kept before all but the best are dropped.
+const KEPT: usize = 4096;
 
 /// Numbers in a fixed sequence.
 struct Draw(u64);
@@ -62,22 +67,26 @@ fn make(path: &Path, rows: u64, directions: &[f32]) -> Result<(), Box<dyn Error>
     };
     Index::create(path, NewIndex { space, model: None })?;
     let mut writer = Writer::open(path)?;
-    for row in 0..rows {
-        let mut hash = [0; 32];
-        hash[..8].copy_from_slice(&row.to_le_bytes());
-        let item = Item { hash, ..Item::default() };
-        writer.put(format!("{row:08}.jpg").as_ref(), &item, Some(&feature(row, directions)))?;
-        if row % 100_000 == 99_999 {
-            writer.commit()?;
+    for first in (0..rows).step_by(AT_ONCE as usize) {
+        let numbers = (first..rows.min(first + AT_ONCE)).into_par_iter();
+        let features: Vec<Vec<f32>> = numbers.map(|row| feature(row, directions)).collect();
+        for (row, feature) in (first..).zip(features) {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&row.to_le_bytes());
+            let item = Item { hash, ..Item::default() };
+            writer.put(format!("{row:08}.jpg").as_ref(), &item, Some(&feature))?;
+            if row % COMMITTED == COMMITTED - 1 {
+                writer.commit()?;
+            }
         }
     }
     Ok(writer.commit()?)
 }
 
 /// Least and median milliseconds of a call.
-fn milliseconds(mut call: impl FnMut()) -> [f64; 2] {
+fn milliseconds(runs: usize, mut call: impl FnMut()) -> [f64; 2] {
     call();
-    let mut times: Vec<f64> = (0..RUNS)
+    let mut times: Vec<f64> = (0..runs)
         .map(|_| {
             let start = Instant::now();
             call();
@@ -85,33 +94,59 @@ fn milliseconds(mut call: impl FnMut()) -> [f64; 2] {
         })
         .collect();
     times.sort_by(f64::total_cmp);
-    [times[0], times[RUNS / 2]]
+    [times[0], times[runs / 2]]
 }
 
 /// Share of the ten rows with the greatest cosines in f64 that a search finds.
 fn recall(index: &Index, queries: &[f32], rows: u64, directions: &[f32]) -> Result<f64, Box<dyn Error>> {
     let queries = &queries[..JUDGED * WIDTH];
-    let mut truth = vec![Vec::new(); JUDGED];
-    for row in 0..rows {
-        let feature = feature(row, directions);
-        let length = feature.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        for (best, query) in truth.iter_mut().zip(queries.chunks_exact(WIDTH)) {
-            let product: f64 = query.iter().zip(&feature).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-            best.push((product / length, row));
-            if best.len() > 4096 {
-                best.sort_by(|a, b| b.0.total_cmp(&a.0));
-                best.truncate(10);
+    let parts = (0..rows.div_ceil(AT_ONCE)).into_par_iter().map(|part| {
+        let mut best = vec![Vec::new(); JUDGED];
+        for row in part * AT_ONCE..rows.min((part + 1) * AT_ONCE) {
+            let feature = feature(row, directions);
+            let length = feature.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+            for (best, query) in best.iter_mut().zip(queries.chunks_exact(WIDTH)) {
+                let product: f64 =
+                    query.iter().zip(&feature).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                best.push((product / length, row));
+                if best.len() > KEPT {
+                    keep_ten(best);
+                }
             }
         }
-    }
+        best.iter_mut().for_each(keep_ten);
+        best
+    });
+    let truth = parts.reduce(
+        || vec![Vec::new(); JUDGED],
+        |mut all, part| {
+            for (all, part) in all.iter_mut().zip(part) {
+                all.extend(part);
+                keep_ten(all);
+            }
+            all
+        },
+    );
     let found = index.search(&Processor::detect()?, queries, &SearchOptions::default())?;
     let mut hits = 0;
-    for (mut best, found) in truth.into_iter().zip(found) {
-        best.sort_by(|a, b| b.0.total_cmp(&a.0));
-        best.truncate(10);
+    for (best, found) in truth.into_iter().zip(found) {
         hits += found.hits.iter().filter(|hit| best.iter().any(|(_, row)| *row == hit.row)).count();
     }
     Ok(hits as f64 / (10 * JUDGED) as f64)
+}
+
+/// Keeps the rows with the ten greatest products.
+fn keep_ten(best: &mut Vec<(f64, u64)>) {
+    best.sort_by(|a, b| b.0.total_cmp(&a.0));
+    best.truncate(10);
+}
+
+/// Anonymous memory of this process in MB, where the system says it.
+fn anonymous_megabytes() -> Option<u64> {
+    #[expect(clippy::disallowed_methods, reason = "the system's own file")]
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? / 1000)
 }
 
 fn option(name: &str) -> Option<String> {
@@ -125,6 +160,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder =
         option("--folder").map_or_else(|| std::env::temp_dir().join("clipway-bench-search"), PathBuf::from);
     let threads = option("--threads").unwrap_or_else(|| "1,2".to_owned());
+    let batches = option("--queries").unwrap_or_else(|| "1,8,64".to_owned());
+    let runs: usize = option("--runs").map_or(Ok(15), |runs| runs.parse())?;
+    let is_on_disk = std::env::args().any(|word| word == "--on-disk");
     let directions: Vec<f32> = {
         let mut draw = Draw(7);
         (0..RANK * WIDTH).map(|_| draw.next()).collect()
@@ -141,22 +179,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut index = Index::open(&path)?;
     let options = SearchOptions::default();
     let mut cases = Vec::new();
-    for held in [false, true] {
-        if held {
+    for held in if is_on_disk { [false].as_slice() } else { &[false, true] } {
+        if *held {
             index.hold(u64::MAX)?;
         }
         for threads in threads.split(',') {
             let threads: usize = threads.parse()?;
             let processor = Processor::with_threads(threads)?;
-            for batch in [1, QUERIES] {
+            for batch in batches.split(',') {
+                let batch: usize = batch.parse()?;
                 let queries = &queries[..batch * WIDTH];
-                let [least, median] = milliseconds(|| {
+                let [least, median] = milliseconds(runs, || {
                     index.search(&processor, queries, &options).expect("a search");
                 });
                 let per_query = |time: f64| time / batch as f64;
                 cases.push(serde_json::json!({
                     "in_memory": held, "threads": threads, "batch": batch,
                     "least_ms_per_query": per_query(least), "median_ms_per_query": per_query(median),
+                    "anonymous_mb": anonymous_megabytes(),
                 }));
             }
         }

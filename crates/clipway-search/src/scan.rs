@@ -19,6 +19,9 @@ use crate::rows::{Part, Rows};
 /// Bytes of a block's codes: they stay in the cache between reading and scoring.
 const BLOCK_BYTES: usize = 256 << 10;
 
+/// Rows of a block are a multiple of this: whole tiles of every processor, and whole lines of the scores' sums.
+const ROW_MULTIPLE: usize = 48;
+
 /// Bytes of a large page on most processors.
 #[cfg(target_os = "linux")]
 const LARGE_PAGE: usize = 2 << 20;
@@ -264,7 +267,7 @@ pub(crate) fn on_all<S, T: Send>(
 
 /// Rows of a block.
 pub(crate) fn block_rows(width: usize) -> usize {
-    (BLOCK_BYTES / Part::Codes.row_bytes(width)).next_multiple_of(32)
+    (BLOCK_BYTES / Part::Codes.row_bytes(width)).next_multiple_of(ROW_MULTIPLE)
 }
 
 /// Puts together what the threads found.

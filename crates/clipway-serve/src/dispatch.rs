@@ -126,15 +126,19 @@ impl App {
             }
             false => {
                 self.check_wait(route.kinds)?;
+                if !route.kinds.is_empty() {
+                    self.engine.check_room()?;
+                }
                 self.engine.admit(Wanted::default())?
             }
         };
         let (parts, incoming) = request.into_parts();
-        let body = app::read(incoming, &self.limits, &mut held).await?;
-        // Parsing many images costs more than it takes to see them.
-        if !route.patient && route.kinds.contains(&Kind::Image) && starts_with_image(&body) {
-            self.check_wait(&[Kind::Image])?;
-        }
+        // Reading and parsing many images costs more than it takes to see them.
+        let check_start = |start: &[u8]| match !route.patient && has_image(start) {
+            true if route.kinds.contains(&Kind::Image) => self.check_wait(&[Kind::Image]),
+            _ => Ok(()),
+        };
+        let body = app::read(incoming, &self.limits, &mut held, check_start).await?;
         Ok(Call { id: id.to_owned(), uri: parts.uri, headers: parts.headers, body, held })
     }
 
@@ -149,11 +153,8 @@ impl App {
     }
 }
 
-/// Bytes of a body in which an image shows.
-const START: usize = 1024;
-
 /// Whether the start of a body has an image as a data URI.
-fn starts_with_image(body: &[u8]) -> bool {
+fn has_image(start: &[u8]) -> bool {
     let mark = b"data:image/";
-    body[..body.len().min(START)].windows(mark.len()).any(|bytes| bytes == mark)
+    start.windows(mark.len()).any(|bytes| bytes == mark)
 }

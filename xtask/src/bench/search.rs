@@ -17,6 +17,15 @@ pub struct Search {
     /// Numbers of threads
     #[arg(long, default_value = "1,2")]
     threads: String,
+    /// Numbers of queries searched with at once, 64 at most
+    #[arg(long, default_value = "1,8,64")]
+    queries: String,
+    /// Repetitions of a measurement
+    #[arg(long, default_value_t = 15)]
+    runs: usize,
+    /// Measure only searches that read the rows from the disk
+    #[arg(long)]
+    on_disk: bool,
 }
 
 impl Search {
@@ -25,6 +34,10 @@ impl Search {
         let mut command = Command::new("cargo");
         command.args(["bench", "--package", "clipway-search", "--bench", "search", "--"]);
         command.args(["--rows", &self.rows.to_string(), "--threads", &self.threads]);
+        command.args(["--queries", &self.queries, "--runs", &self.runs.to_string()]);
+        if self.on_disk {
+            command.arg("--on-disk");
+        }
         if let Some(folder) = &self.folder {
             command.arg("--folder").arg(folder);
         }

@@ -1,5 +1,7 @@
 //! Results as pictures in a terminal.
 
+mod sixel;
+
 use std::io::IsTerminal;
 use std::path::Path;
 
@@ -7,6 +9,7 @@ use clap::ValueEnum;
 use clipway_formats::{base64, shown, shown_path};
 use clipway_run::image::{DecodeLimits, RgbImage};
 
+use self::sixel::sixel;
 use super::results::{Answers, Found};
 use super::thumbnail::small;
 use crate::failure::Failure;
@@ -21,6 +24,8 @@ pub enum Preview {
     Kitty,
     /// The inline images of iTerm2
     Iterm2,
+    /// Sixel graphics, of 256 colors
+    Sixel,
     /// Characters with a color for each half, for any terminal with 24-bit colors
     HalfBlocks,
 }
@@ -53,7 +58,8 @@ impl Preview {
             return Err(Failure::could_not_run("bad-option", message)
                 .hint("name the way, as `--preview=half-blocks`, or write a page by `--html FILE`"));
         }
-        Ok(known(&terminal, &variable("TERM_PROGRAM"), !variable("TMUX").is_empty()))
+        let by_name = known(&terminal, &variable("TERM_PROGRAM"), !variable("TMUX").is_empty());
+        Ok(by_name.unwrap_or_else(|| if shows_sixels() { Preview::Sixel } else { Preview::HalfBlocks }))
     }
 
     /// A picture of the image, with the end of its last line.
@@ -61,21 +67,31 @@ impl Preview {
         match self {
             Preview::Kitty => kitty(image),
             Preview::Iterm2 => iterm2(image),
+            Preview::Sixel => sixel(image),
             Preview::Auto | Preview::HalfBlocks => half_blocks(image),
         }
     }
 }
 
-/// What a terminal takes, by what it says of itself. Multiplexers pass on characters alone.
-fn known(terminal: &str, program: &str, is_multiplexed: bool) -> Preview {
+/// What a terminal is known to take by its names. Multiplexers pass on no other protocol than they say themselves.
+fn known(terminal: &str, program: &str, is_multiplexed: bool) -> Option<Preview> {
     match (terminal, program) {
-        _ if is_multiplexed || terminal.starts_with("screen") || terminal.starts_with("tmux") => {
-            Preview::HalfBlocks
+        _ if is_multiplexed || terminal.starts_with("screen") || terminal.starts_with("tmux") => None,
+        ("xterm-kitty" | "xterm-ghostty", _) | (_, "ghostty") => Some(Preview::Kitty),
+        (_, "iTerm.app" | "WezTerm" | "mintty") => Some(Preview::Iterm2),
+        ("foot" | "foot-extra" | "mlterm" | "mlterm-256color" | "contour" | "contour-latest", _) => {
+            Some(Preview::Sixel)
         }
-        ("xterm-kitty" | "xterm-ghostty", _) | (_, "ghostty") => Preview::Kitty,
-        (_, "iTerm.app" | "WezTerm" | "mintty") => Preview::Iterm2,
-        _ => Preview::HalfBlocks,
+        _ => None,
     }
+}
+
+/// Whether the terminal says that it shows sixel graphics.
+fn shows_sixels() -> bool {
+    #[cfg(unix)]
+    return crate::terminal::shows_sixels();
+    #[cfg(not(unix))]
+    false
 }
 
 /// The results of all queries as pictures, each above its rank, scores and path.
@@ -220,13 +236,15 @@ mod tests {
 
     #[test]
     fn terminals_are_known_by_their_names() {
-        assert_eq!(known("xterm-kitty", "", false), Preview::Kitty);
-        assert_eq!(known("xterm-256color", "ghostty", false), Preview::Kitty);
-        assert_eq!(known("xterm-256color", "iTerm.app", false), Preview::Iterm2);
-        assert_eq!(known("xterm-256color", "", false), Preview::HalfBlocks);
-        for (terminal, is_multiplexed) in [("xterm-kitty", true), ("tmux-256color", false), ("screen", false)]
+        assert_eq!(known("xterm-kitty", "", false), Some(Preview::Kitty));
+        assert_eq!(known("xterm-256color", "ghostty", false), Some(Preview::Kitty));
+        assert_eq!(known("xterm-256color", "iTerm.app", false), Some(Preview::Iterm2));
+        assert_eq!(known("foot", "", false), Some(Preview::Sixel));
+        assert_eq!(known("xterm-256color", "", false), None);
+        for (terminal, is_multiplexed) in
+            [("xterm-kitty", true), ("foot", true), ("tmux-256color", false), ("screen", false)]
         {
-            assert_eq!(known(terminal, "WezTerm", is_multiplexed), Preview::HalfBlocks);
+            assert_eq!(known(terminal, "WezTerm", is_multiplexed), None);
         }
     }
 }

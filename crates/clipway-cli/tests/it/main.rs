@@ -41,6 +41,8 @@ mod serve_search;
 mod shell;
 mod snapshot;
 mod tensors;
+#[cfg(all(unix, feature = "search"))]
+mod terminal;
 mod threads;
 mod trouble;
 mod verify;

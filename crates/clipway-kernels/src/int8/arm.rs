@@ -3,7 +3,7 @@
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
 use super::row_dot::RowDot;
-use crate::isa::Neon;
+use crate::isa::{Neon, Simd};
 use std::arch::aarch64::*;
 use std::arch::{asm, is_aarch64_feature_detected};
 
@@ -55,7 +55,7 @@ macro_rules! common {
         type Float = Neon;
         type Sums = int32x4_t;
         type Value = i8;
-        const GROUP: usize = Int8Path::$path.group();
+        const PATH: Int8Path = Int8Path::$path;
 
         #[inline(always)]
         fn float(self) -> Neon {
@@ -80,15 +80,27 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load(self, place: *const i32) -> int32x4_t {
+            // SAFETY: `self` is proof of the instruction; the caller promises the values.
+            unsafe { vld1q_s32(place) }
+        }
+
+        #[inline(always)]
+        fn floats(self, sums: int32x4_t) -> <Neon as Simd>::Vector {
+            // SAFETY: `self` is proof that the processor has the instruction.
+            unsafe { vcvtq_f32_s32(sums) }
+        }
+
+        #[inline(always)]
         unsafe fn store(self, place: *mut i32, sums: int32x4_t) {
             // SAFETY: `self` is proof of the instruction; the caller promises the places.
             unsafe { vst1q_s32(place, sums) }
         }
 
         #[inline(always)]
-        unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> float32x4_t {
-            // SAFETY: `self` is proof of the instructions; the caller promises the values.
-            unsafe { vcvtq_f32_s32(vsubq_s32(vld1q_s32(sums), vld1q_s32(corrections))) }
+        fn subtract(self, sums: int32x4_t, others: int32x4_t) -> int32x4_t {
+            // SAFETY: `self` is proof of the instruction.
+            unsafe { vsubq_s32(sums, others) }
         }
     };
 }

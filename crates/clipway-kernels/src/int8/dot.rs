@@ -1,5 +1,6 @@
 //! The register tile of an int8 product, written once for all paths.
 
+use super::path::Int8Path;
 use super::quantize::Quantized;
 use super::row_dot::RowDot;
 use crate::buffer::Plain;
@@ -17,8 +18,10 @@ pub(super) trait Dot: RowDot + Copy + Send + Sync + 'static {
     type Group: Copy;
     /// The element type of quantized inputs.
     type Value: Quantized + Plain;
+    /// The path.
+    const PATH: Int8Path;
     /// Inputs per group.
-    const GROUP: usize;
+    const GROUP: usize = Self::PATH.group();
 
     /// Returns the proof for the f32 vectors.
     fn float(self) -> Self::Float;
@@ -28,6 +31,13 @@ pub(super) trait Dot: RowDot + Copy + Send + Sync + 'static {
 
     /// Returns zeroed sums.
     fn zero(self) -> Self::Sums;
+
+    /// Loads sums.
+    ///
+    /// # Safety
+    /// `place` points to `LANES` readable values.
+    #[allow(unsafe_code)]
+    unsafe fn load(self, place: *const i32) -> Self::Sums;
 
     /// Loads weights.
     ///
@@ -46,6 +56,9 @@ pub(super) trait Dot: RowDot + Copy + Send + Sync + 'static {
     /// Adds the products of a group, wrapping.
     fn add(self, sums: Self::Sums, group: Self::Group, weights: Self::Weights) -> Self::Sums;
 
+    /// Rounds sums to f32.
+    fn floats(self, sums: Self::Sums) -> <Self::Float as Simd>::Vector;
+
     /// Stores sums.
     ///
     /// # Safety
@@ -53,12 +66,8 @@ pub(super) trait Dot: RowDot + Copy + Send + Sync + 'static {
     #[allow(unsafe_code)]
     unsafe fn store(self, place: *mut i32, sums: Self::Sums);
 
-    /// Returns stored sums less their corrections, wrapping, as the nearest f32.
-    ///
-    /// # Safety
-    /// `sums` and `corrections` point to `LANES` readable values.
-    #[allow(unsafe_code)]
-    unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> <Self::Float as Simd>::Vector;
+    /// Subtracts sums, wrapping.
+    fn subtract(self, sums: Self::Sums, others: Self::Sums) -> Self::Sums;
 }
 
 /// A computation on inputs of one type that compiles for every path taking them; see [`crate::isa::Kernel`].

@@ -195,9 +195,13 @@ impl<T: Plain> DotKernel<T> for Int8Block<'_, T> {
                     let corrections = &panel.corrections[start..][..D::Float::LANES];
                     #[allow(unsafe_code)]
                     // SAFETY: both slices hold `LANES` values.
-                    let sums = unsafe { dot.corrected(sums.as_ptr(), corrections.as_ptr()) };
+                    let (sums, corrections) =
+                        unsafe { (dot.load(sums.as_ptr()), dot.load(corrections.as_ptr())) };
                     let scale = simd.mul(scale, simd.load(&panel.scales[start..]));
-                    simd.store(&mut products.0[index * width + start..], simd.mul(sums, scale));
+                    simd.store(
+                        &mut products.0[index * width + start..],
+                        simd.mul(dot.floats(dot.subtract(sums, corrections)), scale),
+                    );
                 }
             }
             let place = Place { row: first_row + row, rows: count, column, columns };

@@ -77,6 +77,17 @@ impl Int8Path {
         }
     }
 
+    /// Returns the rows and vectors of queries of the register tile of a scan.
+    ///
+    /// Most of the 32 registers of AVX-512 are sums; with more rows than in a product's tile, panels are so narrow that two
+    /// make 64 queries, and a panel and the rows stay in the first cache.
+    pub(crate) const fn scan_tile(self) -> (usize, usize) {
+        match self {
+            Int8Path::Avx512Vnni => (12, 2),
+            _ => (self.isa().tile_rows(), self.isa().panel_vectors()),
+        }
+    }
+
     /// Returns the offset added to quantized inputs, since `vpdpbusd` takes unsigned ones.
     pub(crate) const fn offset(self) -> i32 {
         match self {

@@ -3,7 +3,7 @@
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
 use super::row_dot::RowDot;
-use crate::isa::{Isa, Portable};
+use crate::isa::{Isa, Portable, Simd};
 
 const LANES: usize = Isa::Portable.lanes();
 const GROUP: usize = Int8Path::Portable.group();
@@ -19,7 +19,7 @@ impl Dot for PortableDot {
     type Weights = [[i8; GROUP]; LANES];
     type Group = [i16; GROUP];
     type Value = i16;
-    const GROUP: usize = GROUP;
+    const PATH: Int8Path = Int8Path::Portable;
 
     #[inline(always)]
     fn float(self) -> Portable {
@@ -57,17 +57,25 @@ impl Dot for PortableDot {
     }
 
     #[inline(always)]
+    unsafe fn load(self, place: *const i32) -> Self::Sums {
+        // SAFETY: the caller promises the values; an array is aligned like its elements.
+        unsafe { place.cast::<Self::Sums>().read() }
+    }
+
+    #[inline(always)]
+    fn floats(self, sums: Self::Sums) -> <Portable as Simd>::Vector {
+        sums.map(|sum| sum as f32)
+    }
+
+    #[inline(always)]
     unsafe fn store(self, place: *mut i32, sums: Self::Sums) {
         // SAFETY: the caller promises the places; an array is aligned like its elements.
         unsafe { place.cast::<Self::Sums>().write(sums) }
     }
 
     #[inline(always)]
-    unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> [f32; LANES] {
-        // SAFETY: the caller promises the values; an array is aligned like its elements.
-        let (sums, corrections) =
-            unsafe { (sums.cast::<Self::Sums>().read(), corrections.cast::<Self::Sums>().read()) };
-        std::array::from_fn(|lane| sums[lane].wrapping_sub(corrections[lane]) as f32)
+    fn subtract(self, sums: Self::Sums, others: Self::Sums) -> Self::Sums {
+        std::array::from_fn(|lane| sums[lane].wrapping_sub(others[lane]))
     }
 }
 

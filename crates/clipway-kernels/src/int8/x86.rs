@@ -2,7 +2,7 @@
 
 use super::dot::{Dot, DotKernel};
 use super::path::Int8Path;
-use crate::isa::{Avx2, Avx512};
+use crate::isa::{Avx2, Avx512, Simd};
 use std::arch::x86_64::*;
 
 /// Proof that the processor has everything [`Avx512`] needs, plus AVX-512 VNNI.
@@ -53,13 +53,13 @@ impl Avx2Dot {
 
 /// The types and methods that differ between paths only in names.
 macro_rules! common {
-    ($float:ident, $vector:ident, $value:ident, $path:ident, $features:literal, $lanes:ident, $zero:ident, $spread:ident, $load:ident, $store:ident, $subtract:ident, $float_of:ident) => {
+    ($float:ident, $vector:ident, $value:ident, $path:ident, $features:literal, $zero:ident, $load:ident, $spread:ident, $subtract:ident, $floats:ident, $store:ident) => {
         type Float = $float;
         type Sums = $vector;
         type Weights = $vector;
         type Group = $vector;
         type Value = $value;
-        const GROUP: usize = Int8Path::$path.group();
+        const PATH: Int8Path = Int8Path::$path;
 
         #[inline(always)]
         fn float(self) -> $float {
@@ -84,6 +84,18 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load(self, place: *const i32) -> $vector {
+            // SAFETY: `self` is proof of the instruction; the caller promises the values.
+            unsafe { $load(place.cast()) }
+        }
+
+        #[inline(always)]
+        fn floats(self, sums: $vector) -> <$float as Simd>::Vector {
+            // SAFETY: `self` is proof that the processor has the instruction.
+            unsafe { $floats(sums) }
+        }
+
+        #[inline(always)]
         unsafe fn group(self, values: *const $value) -> $vector {
             // SAFETY: `self` is proof of the instruction; the caller promises the values, which take four bytes.
             unsafe { $spread(values.cast::<i32>().read_unaligned()) }
@@ -96,9 +108,9 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn corrected(self, sums: *const i32, corrections: *const i32) -> $lanes {
-            // SAFETY: `self` is proof of the instructions; the caller promises the values.
-            unsafe { $float_of($subtract($load(sums.cast()), $load(corrections.cast()))) }
+        fn subtract(self, sums: $vector, others: $vector) -> $vector {
+            // SAFETY: `self` is proof of the instruction.
+            unsafe { $subtract(sums, others) }
         }
     };
 }
@@ -107,8 +119,7 @@ macro_rules! common {
 impl Dot for Avx512Vnni {
     common! {
         Avx512, __m512i, u8, Avx512Vnni, "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c",
-        __m512, _mm512_setzero_si512, _mm512_set1_epi32, _mm512_loadu_si512, _mm512_storeu_si512, _mm512_sub_epi32,
-        _mm512_cvtepi32_ps
+        _mm512_setzero_si512, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_sub_epi32, _mm512_cvtepi32_ps, _mm512_storeu_si512
     }
 
     #[inline(always)]
@@ -131,8 +142,7 @@ macro_rules! vnni256 {
         impl Dot for $name {
             common! {
                 Avx2, __m256i, u8, AvxVnni, $features,
-                __m256, _mm256_setzero_si256, _mm256_set1_epi32, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_sub_epi32,
-                _mm256_cvtepi32_ps
+                _mm256_setzero_si256, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_sub_epi32, _mm256_cvtepi32_ps, _mm256_storeu_si256
             }
 
             #[inline(always)]
@@ -158,8 +168,7 @@ vnni256!(Avx512Vnni256, "avx512vnni,avx512vl,avx2,fma,f16c", _mm256_dpbusd_epi32
 impl Dot for Avx2Dot {
     common! {
         Avx2, __m256i, i16, Avx2, "avx2,fma,f16c",
-        __m256, _mm256_setzero_si256, _mm256_set1_epi32, _mm256_loadu_si256, _mm256_storeu_si256, _mm256_sub_epi32,
-        _mm256_cvtepi32_ps
+        _mm256_setzero_si256, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_sub_epi32, _mm256_cvtepi32_ps, _mm256_storeu_si256
     }
 
     #[inline(always)]

@@ -92,3 +92,24 @@ fn a_row_does_not_depend_on_its_neighbors() {
         }
     }
 }
+
+#[test]
+fn wide_rows_and_every_number_of_panels() {
+    let mut draw = Draw(3);
+    for (rows, width, count) in
+        [(25, 512_usize, 64), (13, 513, 33), (12, 1094, 5), (1, 2048, 48), (49, 64, 97)]
+    {
+        let bytes: Vec<u8> = (0..rows * width.next_multiple_of(64)).map(|_| draw.int8() as u8).collect();
+        let queries: Vec<i8> = (0..count * width).map(|_| draw.int8()).collect();
+        let (scales, thresholds) = (vec![0.25; rows], vec![1e3; count]);
+        let (scores, above) = expected(&bytes, &scales, &queries, width, &thresholds);
+        for path in Int8Path::available() {
+            let kernels = Kernels::new(Isa::detect(), 1).and_then(|kernels| kernels.with_int8_path(path));
+            let kernels = kernels.expect("available");
+            let mut found = RowScores::default();
+            kernels.scan(&bytes, &scales, &kernels.scan_queries(&queries, width), &thresholds, &mut found);
+            assert_eq!(found.scores, scores, "{path:?} [{rows}, {width}], {count} queries");
+            assert_eq!(found.above, above, "{path:?} [{rows}, {width}], {count} queries");
+        }
+    }
+}

@@ -28,17 +28,23 @@ pub(crate) fn check_announced(request: &Request<Incoming>, limits: &Limits) -> R
     }
 }
 
-/// Reads a body, and holds room for it as it arrives.
+/// Bytes at the start of a body by which it may be refused.
+const START: usize = 1024;
+
+/// Reads a body, and holds room for it as it arrives. `check_start` gets its start as soon as that is there, and may refuse the
+/// rest.
 ///
 /// # Errors
-/// A body over the limit, slower than allowed, or cut, and a full queue.
+/// A body over the limit, slower than allowed, or cut, a full queue, and what `check_start` returns.
 pub(crate) async fn read(
     mut body: Incoming,
     limits: &Limits,
     held: &mut Held,
+    check_start: impl Fn(&[u8]) -> Result<(), RequestError>,
 ) -> Result<Vec<u8>, RequestError> {
     let started = Instant::now();
     let mut bytes = Vec::new();
+    let mut is_checked = false;
     loop {
         // By when the next byte must be there for the mean rate to be kept.
         let due = limits.body_grace
@@ -46,7 +52,8 @@ pub(crate) async fn read(
         let left = due.saturating_sub(started.elapsed());
         let frame = match tokio::time::timeout(left, body.frame()).await {
             Err(_) => return Err(RequestError::Slow),
-            Ok(None) => return Ok(bytes),
+            Ok(None) if is_checked => return Ok(bytes),
+            Ok(None) => return check_start(&bytes).map(|()| bytes),
             Ok(Some(frame)) => frame.map_err(|error| broken(&error))?,
         };
         let Ok(data) = frame.into_data() else { continue };
@@ -55,6 +62,10 @@ pub(crate) async fn read(
         }
         held.grow(data.len() as u64)?;
         bytes.extend_from_slice(&data);
+        if !is_checked && bytes.len() >= START {
+            check_start(&bytes[..START])?;
+            is_checked = true;
+        }
     }
 }
 

@@ -34,6 +34,9 @@ const PANIC_TIME: Duration = Duration::from_secs(60);
 /// Time without a sign of life after which the engine is not healthy, unless a batch is expected to take longer.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// The queue is nearly full when less than this part of it is free.
+const NEARLY_FULL: usize = 8;
+
 /// A model on a thread of its own, behind a queue.
 #[derive(Clone)]
 pub struct Engine {
@@ -94,7 +97,7 @@ impl Engine {
                 return Err(Refused::Wait { kind, wait, limit: max_wait });
             }
         }
-        let items = state.images.admitted + state.texts.admitted;
+        let items = state.items();
         // One request alone always fits: its own limits bound it.
         if items > 0 && images + texts > 0 && items + images + texts > limits.queue_items {
             let (found, limit) = (items as u64, limits.queue_items as u64);
@@ -108,6 +111,20 @@ impl Engine {
         state.texts.admitted += texts;
         drop(state);
         Ok(Held { shared: Arc::clone(&self.shared), images, texts, bytes })
+    }
+
+    /// Refuses a request whose inputs are not known yet, if the queue is nearly full: reading and parsing it would cost more
+    /// than the little room that is left is worth.
+    ///
+    /// # Errors
+    /// [`Refused::Full`].
+    pub fn check_room(&self) -> Result<(), Refused> {
+        let limit = self.shared.limits.queue_items;
+        let items = self.shared.lock().items();
+        match items > 0 && items >= limit - limit / NEARLY_FULL {
+            true => Err(Refused::Full { unit: "inputs", found: items as u64, limit: limit as u64 }),
+            false => Ok(()),
+        }
     }
 
     /// Queues an accepted input. Dropping the answer cancels it.

@@ -71,6 +71,11 @@ impl State {
         }
     }
 
+    /// Inputs of both kinds that were accepted and are not done.
+    pub fn items(&self) -> usize {
+        self.images.admitted + self.texts.admitted
+    }
+
     /// Holds bytes, unless the queue is full of them. What is alone always fits: its own limits bound it.
     pub fn hold_bytes(&mut self, bytes: u64, limit: u64) -> Result<(), Refused> {
         if bytes > 0 && self.bytes > 0 && self.bytes + bytes > limit {

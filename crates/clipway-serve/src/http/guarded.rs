@@ -261,13 +261,13 @@ impl AsyncRead for Guarded {
                 }
                 Expected::Body { left: 0 } => this.expect_head(),
                 Expected::Body { left } => {
-                    let mut piece = [0; BODY_PIECE];
                     let most =
                         out.remaining().min(BODY_PIECE).min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    let mut read = ReadBuf::new(&mut piece[..most]);
+                    let mut read = ReadBuf::new(out.initialize_unfilled_to(most));
                     ready!(Pin::new(&mut this.stream).poll_read(context, &mut read))?;
-                    *left -= read.filled().len() as u64;
-                    out.put_slice(read.filled());
+                    let count = read.filled().len();
+                    *left -= count as u64;
+                    out.advance(count);
                     return Poll::Ready(Ok(()));
                 }
                 Expected::Chunks => return Pin::new(&mut this.stream).poll_read(context, out),

@@ -216,6 +216,25 @@ fn inputs_and_bytes_are_counted_not_requests() {
 }
 
 #[test]
+fn a_queue_that_is_nearly_full_takes_no_request_of_unknown_size() {
+    for (limit, least) in [(1, 1), (2, 2), (8, 7), (100, 88)] {
+        let stage = Stage::new(|limits| limits.queue_items = limit);
+        let held = |images: usize| {
+            (images > 0).then(|| stage.engine.admit(Wanted { images, ..Wanted::default() }).expect("room"))
+        };
+        let before = held(least - 1);
+        stage.engine.check_room().expect("room");
+        drop(before);
+        let full = held(least);
+        let error = stage.engine.check_room().expect_err("nearly full");
+        let (found, limit) = (least as u64, limit as u64);
+        assert_eq!(error, Refused::Full { unit: "inputs", found, limit });
+        drop(full);
+        stage.engine.check_room().expect("room");
+    }
+}
+
+#[test]
 fn a_long_wait_is_refused_and_the_patient_wait() {
     let stage = Stage::new(|limits| {
         limits.max_wait = Duration::from_nanos(1);

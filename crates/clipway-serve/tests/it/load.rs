@@ -81,6 +81,40 @@ fn an_overloaded_server_refuses_and_recovers() {
     assert_eq!(scene.metric("clipway_queue_items{kind=\"image\"}"), 0.0);
 }
 
+/// Refuses a request of which only this has arrived, while others are being answered.
+fn refused_at_once(scene: &Scene, sent: &[u8]) -> u16 {
+    std::thread::scope(|scope| {
+        let busy = scope.spawn(|| scene.raw(images(200)).with_status(200));
+        wait_for(|| scene.metric("clipway_queue_items{kind=\"image\"}") > 100.0);
+        let mut early = scene.connect();
+        early.send(sent);
+        let answer = early.read().expect("an answer");
+        assert!(!busy.is_finished(), "the server was busy meanwhile");
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(answer.header("retry-after").is_some());
+        busy.join().expect("an answer");
+        answer.status
+    })
+}
+
+#[test]
+fn images_that_would_wait_too_long_are_refused_by_the_start_of_their_body() {
+    let scene = Scene::limited(|limits| limits.max_wait = Duration::from_nanos(1));
+    let whole = images(16);
+    let head = whole.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head") + 4;
+    assert!(whole.len() > 100_000);
+    assert_eq!(refused_at_once(&scene, &whole[..head + 1024]), 429);
+}
+
+#[test]
+fn a_queue_that_is_nearly_full_refuses_before_the_body() {
+    let scene = Scene::limited(|limits| limits.queue_items = 100);
+    let head = "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n";
+    assert_eq!(refused_at_once(&scene, head.as_bytes()), 503);
+    // What asks for no input is answered whatever waits.
+    scene.get("/livez").with_status(200);
+}
+
 #[test]
 fn immich_waits_where_others_are_refused() {
     let scene = Scene::limited(|limits| {
