@@ -363,7 +363,7 @@ impl Merging {
     }
 }
 
-/// Where the tower is in a whole model, whose class and module PEFT has recorded: its names are those of the tower alone.
+/// Where the tower is in a whole model, whose class and module PEFT has recorded: the adapter's names begin inside the tower.
 fn tower_of(mapping: &JsonCursor<'_>) -> Result<Option<&'static str>, FormatError> {
     let text = |key| mapping.get(key)?.map_or(Ok(""), |value: JsonCursor<'_>| value.string());
     let (class, module) = (text("base_model_class")?, text("parent_library")?);

@@ -143,7 +143,7 @@ fn an_adapter_of_one_tower_changes_that_tower() {
     let visual = format!("visual.{MODULE}.weight");
     let weight = bench.find(&visual).clone();
     let shape = [weight.0.shape[0], weight.0.shape[1]];
-    // A text tower of the same widths, whose names are those of the adapter.
+    // A text tower of the same widths, whose names match the adapter's.
     let text = bench.find(&format!("{MODULE}.weight")).clone();
     let base = bench.write_source("base.safetensors");
     let all = pieces(&format!("base_model.model.{MODULE}"), "", shape);
