@@ -7,7 +7,7 @@ use clipway_kernels::quantize_weights;
 use clipway_model::architecture::Model;
 use clipway_model::graph;
 use clipway_run::engine::{
-    Compute, Elements, Engine, EngineOptions, Passes, Processor, WeightError, Weights,
+    Bf16Products, Compute, Elements, Engine, EngineOptions, Passes, Processor, WeightError, Weights,
 };
 use clipway_run::tower::TowerInput;
 use clipway_testing::architecture_runner::FormulaWeights;
