@@ -7,7 +7,7 @@ use clipway_kernels::quantize_weights;
 use clipway_model::architecture::Model;
 use clipway_model::graph;
 use clipway_run::engine::{
-    Compute, Elements, Engine, EngineOptions, Passes, Processor, WeightError, Weights,
+    Bf16Products, Compute, Elements, Engine, EngineOptions, Passes, Processor, WeightError, Weights,
 };
 use clipway_run::tower::TowerInput;
 use clipway_testing::architecture_runner::FormulaWeights;
@@ -40,7 +40,7 @@ fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
         };
         for image in [true, false] {
             let exact = run(image, EngineOptions::default(), 3);
-            for (compute, least) in [(Compute::Bf16, 0.9999), (Compute::Int8, 0.995)] {
+            for (compute, least) in [(Compute::Bf16, 0.999), (Compute::Int8, 0.995)] {
                 // Its random weights amplify each rounding, as `widened_bf16_is_f32_with_weights_rounded_beforehand` shows for
                 // the f32 engine.
                 let is_sensitive = image && name == SENSITIVE;
@@ -79,7 +79,7 @@ fn multiplying_bf16_agrees_with_widening_it() {
             };
             let (found, widened) = (run(&multiplying), run(&widening));
             let cosine = least_cosine(&found, &widened);
-            let least = if image && name == SENSITIVE { 0.9 } else { 0.9999 };
+            let least = if image && name == SENSITIVE { 0.8 } else { 0.999 };
             assert!(cosine > least, "{name} {image}: {cosine}");
             // Rounded inputs show somewhere.
             assert!(found != widened, "{name} {image}");
@@ -221,8 +221,9 @@ impl Stored {
 fn features_of(model: &Model, image: bool, weights: &dyn Weights, compute: Compute) -> Vec<f32> {
     let graph = if image { &model.image } else { &model.text };
     let options = EngineOptions { compute, ..EngineOptions::default() };
+    let processor = processor().with_bf16(Bf16Products::Widen).expect("every processor widens");
     let engine =
-        Engine::compile(graph, &model.parameters, weights, &processor(), options).expect("it compiles");
+        Engine::compile(graph, &model.parameters, weights, &processor, options).expect("it compiles");
     let found =
         if image { engine.run_pixels(&pixels(model, 3)) } else { engine.run_tokens(IDS.as_flattened(), 12) };
     found.expect("it runs")
