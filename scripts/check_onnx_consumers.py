@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
 """Loads folders that `clipway export --to onnx,onnx-immich,onnx-transformers` writes as the programs they are for do.
 
-    scripts/check_onnx_consumers.py CLIPWAY [NODE_FOLDER]
+    scripts/check_onnx_consumers.py CLIPWAY [NODE_FOLDER] [--open-clip-inference PROGRAM]
 
 The demo model in `examples/emoji-clip` is exported, and each program gives features of its 12 images and of 200 texts;
 they are compared with open_clip's, which lie beside the model. Prints one line a program: what ran, and the smallest
 cosine of a feature; exit 1 if one is below the bound. A program that is not installed is skipped, with a line that says
 so. `optimum` and `fastembed` are the packages themselves. open_clip_inference is a Rust crate and immich a service:
 what they do with a folder is done here by the rules of their source (crate 0.5.0; `immich_ml/models/clip`), in ONNX
-Runtime; `check_immich.py` runs immich's service itself. transformers.js runs in Node from NODE_FOLDER, where `npm install @huggingface/transformers` was run.
+Runtime. PROGRAM is the crate itself, by `cargo build --release --manifest-path scripts/open_clip_inference/Cargo.toml`;
+`check_immich.py` runs immich's service. transformers.js runs in Node from NODE_FOLDER, where `npm install
+@huggingface/transformers` was run.
 """
 
+import argparse
 import importlib.metadata
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -95,6 +99,18 @@ def open_clip_inference(folder, images, texts):
     return found
 
 
+def open_clip_inference_itself(program, folder, names, texts):
+    """The crate, with its own decoding and resizing, in the ONNX Runtime of this Python."""
+    library = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.*"))
+    given = {"images": [str(DEMO / "pictures" / name) for name in names], "texts": texts}
+    environment = os.environ | {"ORT_DYLIB_PATH": str(library)}
+    run = subprocess.run([program, folder], input=json.dumps(given), capture_output=True, text=True, env=environment)
+    if run.returncode != 0:
+        raise ValueError(run.stderr.strip()[-600:])
+    found = json.loads(run.stdout)
+    return found["images"], found["texts"]
+
+
 def immich(folder, images, texts):
     """`OpenClipVisualEncoder` and `OpenClipTextualEncoder`: one sample a run, `[0][0]` of all outputs, ids in int32."""
     preprocess = json.loads((folder / "visual/preprocess_cfg.json").read_text())
@@ -167,8 +183,12 @@ def transformers_js(node, folder, images, texts, names):
 
 
 def main():
-    clipway = sys.argv[1]
-    node = Path(sys.argv[2]).resolve() if len(sys.argv) > 2 else None
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clipway")
+    parser.add_argument("node", nargs="?", type=lambda path: Path(path).resolve())
+    parser.add_argument("--open-clip-inference", type=Path, metavar="PROGRAM")
+    arguments = parser.parse_args()
+    clipway, node = arguments.clipway, arguments.node
     expected = json.loads((DEMO / "expected.json").read_text())
     stored = load_file(DEMO / "expected.safetensors")
     names = [entry["file"] for entry in expected["pictures"]]
@@ -206,6 +226,11 @@ def main():
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         runtime = f"in ONNX Runtime {onnxruntime.__version__}"
         report(f"open_clip_inference's rules {runtime}", EXACT, lambda: open_clip_inference(out / "onnx", images, texts))
+        if program := arguments.open_clip_inference:
+            report(f"open_clip_inference 0.5.0 itself {runtime}", OTHER_PIXELS,
+                   lambda: open_clip_inference_itself(program.resolve(), out / "onnx", names, texts))
+        else:
+            print("skipped open_clip_inference itself: no program was given")
         report(f"immich's rules {runtime}", EXACT, lambda: immich(out / "onnx-immich", images, texts))
         folder = out / "onnx-transformers"
         if version := installed("fastembed"):
