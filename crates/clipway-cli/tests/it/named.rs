@@ -57,19 +57,20 @@ fn a_file_of_another_program_is_named() {
         ("m.param", b"7767517\n3 3\n", "ncnn"),
         ("m.dlc", b"\x01\x02\x03\x04", "Qualcomm's SNPE or QNN"),
     ] {
-        let says =
-            format!("error: `{name}` is a model for {program}, which is not read [unsupported]{MADE_FROM}");
+        let says = format!(
+            "error: `{name}` is a model file for {program}, which is not read [unsupported]{MADE_FROM}"
+        );
         check(&[(name, bytes)], name, &says);
     }
     let says = |name: &str| {
-        format!("error: `{name}` is a model for Flax, which is not read [unsupported]{BIG_VISION}")
+        format!("error: `{name}` is a model file for Flax, which is not read [unsupported]{BIG_VISION}")
     };
     for name in ["siglip.msgpack", "checkpoint_100"] {
         check(&[(name, flax)], name, &says(name));
     }
     // Weights of OpenVINO are known by the `.xml` beside them.
     let says =
-        format!("error: `net.bin` is a model for OpenVINO, which is not read [unsupported]{MADE_FROM}");
+        format!("error: `net.bin` is a model file for OpenVINO, which is not read [unsupported]{MADE_FROM}");
     check(&[("net.bin", &[0; 99]), ("net.xml", b"<net/>")], "net.bin", &says);
 }
 
@@ -77,7 +78,7 @@ fn a_file_of_another_program_is_named() {
 fn a_folder_of_another_program_is_named() {
     let hdf = &b"\x89HDF\r\n\x1a\n\0\0\0\0"[..];
     for (files, program, file) in [
-        (&[("f/image.xml", &b"<net/>"[..]), ("f/image.bin", b"0")][..], "OpenVINO", "image.xml"),
+        (&[("f/image.xml", &b"<net/>"[..]), ("f/image.bin", b"0")][..], "OpenVINO", "image.bin"),
         (&[("f/m.trt", b"ftrt\0\0\0\0")], "TensorRT", "m.trt"),
         (
             &[("f/config.json", b"{}"), ("f/model.weights.h5", hdf)],
@@ -102,8 +103,9 @@ fn a_folder_of_another_program_is_named() {
         );
         check(&[(&format!("f/{file}"), bytes)], "f", &says);
     }
-    let says =
-        format!("error: `a.mlpackage` is a model for Core ML, which is not read [unsupported]{MADE_FROM}");
+    let says = format!(
+        "error: `a.mlpackage` is a model file for Core ML, which is not read [unsupported]{MADE_FROM}"
+    );
     check(&[("a.mlpackage/Data/weights/weight.bin", b"0")], "a.mlpackage", &says);
 }
 
@@ -117,7 +119,7 @@ fn an_archive_of_files_is_to_be_unpacked() {
         ("folder.zip", &zip("clip/model.safetensors")),
     ] {
         let says = format!(
-            "error: `{name}` is an archive of other files, and not a checkpoint [unsupported]{unpack}"
+            "error: `{name}` is an archive file with other files in it, and not a checkpoint [unsupported]{unpack}"
         );
         check(&[(name, bytes)], name, &says);
     }

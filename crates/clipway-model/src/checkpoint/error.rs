@@ -45,7 +45,7 @@ pub enum CheckpointError {
         program: Program,
     },
     /// A file, or a folder that is one model, of another program.
-    #[error("`{}` is a model for {program}, which is not read", shown_path(path))]
+    #[error("`{}` is a model file for {program}, which is not read", shown_path(path))]
     OtherFile {
         /// The file or folder.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum CheckpointError {
         program: Program,
     },
     /// A compressed or joined folder.
-    #[error("`{}` is an archive of other files, and not a checkpoint", shown_path(path))]
+    #[error("`{}` is an archive file with other files in it, and not a checkpoint", shown_path(path))]
     Packed {
         /// The archive.
         path: PathBuf,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use clipway_formats::Code;
+use clipway_formats::{Code, FormatError, Place};
 
 /// A program whose files of weights are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +117,9 @@ const ENDS: [(&str, Program); 18] = [
 /// First bytes of compressed files: gzip, xz, Zstandard, bzip2 and 7z.
 const PACKERS: [&[u8]; 5] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh", b"7z\xbc\xaf\x27\x1c"];
 
+/// The entry of a zip that makes it PyTorch's.
+const PICKLE: &str = "/data.pkl";
+
 /// Ends of names of folders.
 const PACKAGES: [&str; 2] = [".mlpackage", ".mlmodelc"];
 
@@ -150,11 +153,13 @@ pub(super) fn of_file(path: &Path, head: &[u8]) -> Option<Program> {
 
 /// Whether a file that cannot be opened for this reason is an archive of other files: a zip without PyTorch's pickle, a tar,
 /// or anything compressed.
-pub(super) fn is_packed(path: &Path, head: &[u8], code: Code) -> bool {
+pub(super) fn is_packed(path: &Path, head: &[u8], cause: &FormatError) -> bool {
     let ends = |end: &str| path.to_str().is_some_and(|path| path.ends_with(end));
-    match code {
-        Code::UnknownFormat if PACKERS.iter().any(|bytes| head.starts_with(bytes)) => true,
-        Code::UnknownFormat | Code::Missing if head.starts_with(b"PK") => !ends(".keras"),
+    let is_zip = head.starts_with(b"PK");
+    match (cause.code, &cause.place) {
+        (Code::UnknownFormat, _) if PACKERS.iter().any(|bytes| head.starts_with(bytes)) => true,
+        (Code::UnknownFormat, _) if is_zip => !ends(".keras"),
+        (Code::Missing, Place::Entry(name)) if is_zip => name.ends_with(PICKLE) && !ends(".keras"),
         _ => ends(".tar") && !ends(".pth.tar"),
     }
 }
@@ -200,5 +205,16 @@ mod tests {
         check("a.pt", b"\x80\x02}q\0.", None);
         check("a.pt", b"a text", None);
         check("a.pt", b"", None);
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_no_archive_of_other_files() {
+        let check = |code: Code, entry: &str, expected: bool| {
+            let cause = FormatError::new(code, Place::Entry(entry.to_owned()), "no such entry");
+            assert_eq!(is_packed(Path::new("a.pt"), b"PK\x03\x04", &cause), expected, "{entry}");
+        };
+        check(Code::Missing, "archive/data.pkl", true);
+        check(Code::Missing, "archive/data/0", false);
+        check(Code::Truncated, "archive/data.pkl", false);
     }
 }

@@ -344,7 +344,7 @@ fn named_error(source: &FileSource, folder: &Folder, cause: FormatError) -> Chec
     let path = source.path().to_owned();
     let head = head_of(source).unwrap_or_default();
     match cause.code {
-        _ if foreign::is_packed(&path, &head, cause.code) => CheckpointError::Packed { path },
+        _ if foreign::is_packed(&path, &head, &cause) => CheckpointError::Packed { path },
         Code::UnknownFormat => match foreign::of_file(&path, &head) {
             Some(program) => CheckpointError::OtherFile { path, program },
             None => CheckpointError::Format { path, cause },

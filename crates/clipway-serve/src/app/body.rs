@@ -31,8 +31,8 @@ pub(crate) fn check_announced(request: &Request<Incoming>, limits: &Limits) -> R
 /// Bytes at the start of a body by which it may be refused.
 const START: usize = 1024;
 
-/// Reads a body, and holds room for it as it arrives. `check_start` gets its start as soon as that is there, and may refuse the
-/// rest.
+/// Reads a body, and holds room for it as it arrives. `check_start` gets its start as soon as that has arrived, and may refuse
+/// the rest.
 ///
 /// # Errors
 /// A body over the limit, slower than allowed, or cut, a full queue, and what `check_start` returns.
