@@ -7,7 +7,9 @@ Overload is open: requests of 16 images come at so many times the rate that the 
 Clients and server share the machine, and others may use it too, so what counts is images in a second of the server's own processor
 time, in overload and just before it, by turns.
 
-    python scripts/measure_serve.py --clipway target/release/clipway [--seconds 10] [--rounds 3] [--connections 1000]
+    python scripts/measure_serve.py --clipway target/release/clipway [--source FOLDER] [--seconds 10] [--rounds 3] [--connections 1000]
+
+FOLDER is another model than the demo's, such as one of real size, beside which a refusal costs less.
 """
 
 import argparse
@@ -19,7 +21,7 @@ import statistics
 import sys
 import time
 
-from served import DEMO, NAME, Served, data_uri
+from served import DEMO, MODEL, NAME, Served, data_uri
 
 HEAD_SECONDS = 10
 
@@ -191,6 +193,7 @@ async def measure(server: Served, seconds: float, rounds: int, connections: int)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clipway", required=True)
+    parser.add_argument("--source")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=1000)
@@ -199,7 +202,8 @@ def main() -> int:
     room = str(2 * arguments.connections + 500)
     options = ["--head-timeout", str(HEAD_SECONDS), "--max-wait", "2"]
     options += ["--max-connections", room, "--max-connections-per-address", room]
-    with Served(arguments.clipway, *options) as server:
+    source = [arguments.source] if arguments.source else MODEL
+    with Served(arguments.clipway, *options, source=source) as server:
         good = asyncio.run(measure(server, arguments.seconds, arguments.rounds, arguments.connections))
     good &= server.status == 0
     print("passed" if good else "failed")
