@@ -1,8 +1,7 @@
 //! The matrix product with packed weights.
 
-use crate::bf16::Bf16Path;
 #[cfg(target_arch = "x86_64")]
-use crate::bf16::{multiply_all, multiply_rows};
+use crate::bf16::{Bf16Path, multiply_all, multiply_rows};
 use crate::epilogue::Epilogue;
 use crate::matrix::{Matrix, MatrixMut};
 use crate::pack::{PackedMatrix, PanelElement};
