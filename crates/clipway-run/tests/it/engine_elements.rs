@@ -25,6 +25,11 @@ fn least_cosine(found: &[f32], expected: &[f32]) -> f64 {
 
 #[test]
 fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
+    // A processor that multiplies bf16 rounds inputs too.
+    let in_bf16 = match processor().bf16() {
+        Bf16Products::Widen => 0.9999,
+        Bf16Products::Multiply => 0.999,
+    };
     for (name, vision, text) in CONFIGS {
         let model = model(vision, text);
         let ids = IDS.as_flattened();
@@ -40,7 +45,7 @@ fn narrower_layers_stay_near_f32_and_a_sample_does_not_depend_on_its_batch() {
         };
         for image in [true, false] {
             let exact = run(image, EngineOptions::default(), 3);
-            for (compute, least) in [(Compute::Bf16, 0.999), (Compute::Int8, 0.995)] {
+            for (compute, least) in [(Compute::Bf16, in_bf16), (Compute::Int8, 0.995)] {
                 // Its random weights amplify each rounding, as `widened_bf16_is_f32_with_weights_rounded_beforehand` shows for
                 // the f32 engine.
                 let is_sensitive = image && name == SENSITIVE;
