@@ -157,17 +157,16 @@ impl From<ComputeName> for Compute {
 }
 
 fn bf16_products(text: &str) -> Result<Bf16Products, String> {
-    Bf16Products::named(text).ok_or_else(|| {
-        let names = Bf16Products::ALL.map(Bf16Products::name);
-        format!("expected one of {}", names.join(", "))
-    })
+    one_of(Bf16Products::named(text), &Bf16Products::ALL.map(Bf16Products::name))
 }
 
 fn instruction_set(text: &str) -> Result<InstructionSet, String> {
-    InstructionSet::named(text).ok_or_else(|| {
-        let names = InstructionSet::ALL.map(InstructionSet::name);
-        format!("expected one of {}", names.join(", "))
-    })
+    one_of(InstructionSet::named(text), &InstructionSet::ALL.map(InstructionSet::name))
+}
+
+/// What was found by its name, or an error with the names that there are.
+fn one_of<T>(found: Option<T>, names: &[&str]) -> Result<T, String> {
+    found.ok_or_else(|| format!("expected one of {}", names.join(", ")))
 }
 
 fn threads(text: &str) -> Result<usize, String> {

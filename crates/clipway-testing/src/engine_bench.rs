@@ -140,10 +140,7 @@ fn ids(model: &Model, text: usize, tokens: usize) -> Vec<i64> {
 /// A name that no [`Compute`] has, with those that there are.
 pub fn compute_named(name: &str) -> Result<Compute, String> {
     let found = Compute::ALL.into_iter().find(|compute| compute.name() == name);
-    found.ok_or_else(|| {
-        let names = Compute::ALL.map(Compute::name).join(", ");
-        format!("`{name}` is none of {names}")
-    })
+    one_of(found, name, &Compute::ALL.map(Compute::name))
 }
 
 /// How products with weights in bf16 are computed, by its name.
@@ -151,8 +148,11 @@ pub fn compute_named(name: &str) -> Result<Compute, String> {
 /// # Errors
 /// A name that no [`Bf16Products`] has, with those that there are.
 pub fn bf16_named(name: &str) -> Result<Bf16Products, String> {
-    let names = Bf16Products::ALL.map(Bf16Products::name).join(", ");
-    Bf16Products::named(name).ok_or_else(|| format!("`{name}` is none of {names}"))
+    one_of(Bf16Products::named(name), name, &Bf16Products::ALL.map(Bf16Products::name))
+}
+
+fn one_of<T>(found: Option<T>, name: &str, names: &[&str]) -> Result<T, String> {
+    found.ok_or_else(|| format!("`{name}` is none of {}", names.join(", ")))
 }
 
 /// Returns samples per second, from the median call, and the number of calls.
