@@ -2,11 +2,10 @@
 
 use crate::depthwise::{DepthwiseWeight, MOST_COPIES};
 use crate::epilogue::Epilogue;
-use crate::int8::{Int8Rows, PackedInt8};
-use crate::linear::Products;
+use crate::int8::PackedInt8;
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::pack::{PackedMatrix, WeightLayout};
-use crate::product::{Product, RowsProduct};
+use crate::product::{PackedWeights, Product, Products, RowsProduct};
 use crate::threads::Kernels;
 use crate::window::{Image, Window};
 use crate::winograd::WinogradWeight;
@@ -187,35 +186,15 @@ impl Kernels {
             Weight::Winograd(weight) => self.winograd(x, weight, &conv.window, size, &epilogue, out.share()),
             Weight::F32(groups) => self.conv_groups(x, groups, conv, size, &epilogue, out.share()),
             Weight::Bf16(groups) => self.conv_groups(x, groups, conv, size, &epilogue, out.share()),
-            Weight::Int8(groups) => match &groups[..] {
-                [weight] if conv.window == Window::square(1, 1, 0) => {
-                    self.linear_int8(Matrix::new(x.data, rows, x.channels), weight, epilogue, out);
-                }
-                groups => {
-                    let (first_group, out) = (&groups[0], out.share());
-                    assert_eq!(
-                        first_group.path(),
-                        self.int8_path(),
-                        "the weights are packed for these kernels"
-                    );
-                    let patches = Patches::of(x, conv, size, groups.len());
-                    let size = [groups.len(), rows, first_group.inputs(), first_group.panels()];
-                    let work = rows * out.columns() * (first_group.inputs() / 2 + epilogue.work());
-                    self.gathered(patches, size, work, |Gathered { group, first, x, panels }| {
-                        let (weight, column) = (&groups[group], group * first_group.outputs());
-                        let (kernels, first_row, epilogue) = (self, first, &epilogue);
-                        Int8Rows { kernels, x, first_row, weight, panels, column, epilogue, out }.multiply();
-                    });
-                }
-            },
+            Weight::Int8(groups) => self.conv_groups(x, groups, conv, size, &epilogue, out.share()),
         }
     }
 
     /// Convolves with a matrix for each group.
-    fn conv_groups<E: Products>(
+    fn conv_groups<W: PackedWeights>(
         &self,
         x: Image<'_>,
-        groups: &[PackedMatrix<E>],
+        groups: &[W],
         conv: &PackedConv,
         size: [usize; 2],
         epilogue: &Epilogue<'_>,
@@ -226,16 +205,16 @@ impl Kernels {
         let rows = x.batch * size[0] * size[1];
         if groups.len() == 1 && conv.window == Window::square(1, 1, 0) {
             let x = Matrix::new(x.data, rows, x.channels);
-            E::multiply(Product { kernels: self, x, weight: first_group, epilogue, out });
+            W::multiply(Product { kernels: self, x, weight: first_group, epilogue, out });
             return;
         }
         let patches = Patches::of(x, conv, size, groups.len());
         let size = [groups.len(), rows, first_group.inputs(), first_group.panels()];
-        let work = rows * out.columns() * (2 * first_group.inputs() + epilogue.work());
+        let work = rows * out.columns() * (first_group.work() + epilogue.work());
         self.gathered(patches, size, work, |Gathered { group, first, x, panels }| {
             let (weight, column) = (&groups[group], group * first_group.outputs());
             let (kernels, first_row) = (self, first);
-            E::multiply_rows(RowsProduct { kernels, x, first_row, weight, panels, column, epilogue, out });
+            W::multiply_rows(RowsProduct { kernels, x, first_row, weight, panels, column, epilogue, out });
         });
     }
 

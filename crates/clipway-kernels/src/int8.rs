@@ -5,7 +5,6 @@
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
-mod conv;
 mod dot;
 mod linear;
 mod pack;
@@ -19,7 +18,6 @@ mod x86;
 #[cfg(target_arch = "x86_64")]
 mod x86_rows;
 
-pub(crate) use conv::Int8Rows;
 pub use pack::{PackedInt8, PackedInt8Builder};
 pub use path::Int8Path;
 pub use quantize::quantize_weights;

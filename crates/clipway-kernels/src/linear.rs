@@ -4,8 +4,8 @@
 use crate::bf16::{Bf16Path, multiply_all, multiply_rows};
 use crate::epilogue::Epilogue;
 use crate::matrix::{Matrix, MatrixMut};
-use crate::pack::{PackedMatrix, PanelElement};
-use crate::product::{Product, RowsProduct};
+use crate::pack::PackedMatrix;
+use crate::product::{PackedWeights, Product, Products, RowsProduct};
 use crate::threads::Kernels;
 use half::bf16;
 
@@ -22,35 +22,53 @@ impl Kernels {
         epilogue: Epilogue<'_>,
         out: MatrixMut<'_>,
     ) {
-        weight.check(self);
-        assert_eq!(x.columns(), weight.inputs(), "x has a column for each input");
-        assert_eq!((out.rows(), out.columns()), (x.rows(), weight.outputs()), "the output's size");
-        epilogue.check(out.rows(), out.columns());
-        E::multiply(Product { kernels: self, x, weight, epilogue: &epilogue, out: out.share() });
+        self.product(x, weight, &epilogue, out);
     }
 }
 
-/// A type of weights with a way to multiply them.
-pub(crate) trait Products: PanelElement {
-    /// Computes a product on all threads.
-    fn multiply(product: Product<'_, Self>);
+impl<E: Products> PackedWeights for PackedMatrix<E> {
+    fn inputs(&self) -> usize {
+        self.inputs()
+    }
 
-    /// Computes the product of one task.
-    fn multiply_rows(product: RowsProduct<'_, Self>);
+    fn outputs(&self) -> usize {
+        self.outputs()
+    }
+
+    fn panels(&self) -> usize {
+        self.panels()
+    }
+
+    fn work(&self) -> usize {
+        2 * self.inputs()
+    }
+
+    fn check(&self, kernels: &Kernels) {
+        let expected = (kernels.isa(), E::path(kernels.bf16_path()));
+        assert_eq!((self.isa(), self.path()), expected, "the weights are packed for these kernels");
+    }
+
+    fn multiply(product: Product<'_, Self>) {
+        E::multiply(product);
+    }
+
+    fn multiply_rows(product: RowsProduct<'_, Self>) {
+        E::multiply_rows(product);
+    }
 }
 
 impl Products for f32 {
-    fn multiply(product: Product<'_, f32>) {
+    fn multiply(product: Product<'_, PackedMatrix>) {
         product.widen();
     }
 
-    fn multiply_rows(product: RowsProduct<'_, f32>) {
+    fn multiply_rows(product: RowsProduct<'_, PackedMatrix>) {
         product.widen();
     }
 }
 
 impl Products for bf16 {
-    fn multiply(product: Product<'_, bf16>) {
+    fn multiply(product: Product<'_, PackedMatrix<bf16>>) {
         match product.weight.path() {
             #[cfg(target_arch = "x86_64")]
             Bf16Path::Avx512Bf16 => multiply_all(product),
@@ -58,7 +76,7 @@ impl Products for bf16 {
         }
     }
 
-    fn multiply_rows(product: RowsProduct<'_, bf16>) {
+    fn multiply_rows(product: RowsProduct<'_, PackedMatrix<bf16>>) {
         match product.weight.path() {
             #[cfg(target_arch = "x86_64")]
             Bf16Path::Avx512Bf16 => multiply_rows(product),

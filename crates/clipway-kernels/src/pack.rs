@@ -149,12 +149,6 @@ impl<E: PanelElement> PackedMatrix<E> {
         self.path
     }
 
-    /// Checks that the weights are packed for these kernels.
-    pub(crate) fn check(&self, kernels: &Kernels) {
-        let expected = (kernels.isa(), E::path(kernels.bf16_path()));
-        assert_eq!((self.isa, self.path), expected, "the weights are packed for these kernels");
-    }
-
     /// Returns the number of inputs, up to whole groups.
     pub(crate) fn padded_inputs(&self) -> usize {
         self.inputs.next_multiple_of(self.path.group())
@@ -293,11 +287,9 @@ impl<E: PanelElement> PackedMatrixBuilder<E> {
         let PackedMatrix { isa, path, inputs, outputs, ref mut data } = self.matrix;
         let group = path.group();
         let panel_width = isa.panel_width();
-        let panels = std::sync::Mutex::new(data.chunks_mut(panel_width * padded_inputs).enumerate());
+        let panels = data.chunks_mut(panel_width * padded_inputs);
         let layout = self.layout;
-        self.kernels.parallel(outputs.div_ceil(panel_width), 8 * len, |_| {
-            let next = panels.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-            let Some((index, panel)) = next else { return };
+        self.kernels.parallel_parts(panels, 8 * len, |index, panel| {
             let of_panel = isa.panel(index, outputs);
             let (column, columns) = (of_panel.start, of_panel.len());
             let row_width = panel.len() / padded_inputs;

@@ -2,7 +2,7 @@
 
 use crate::epilogue::{Epilogue, Place};
 use crate::isa::{Ahead, Kernel, MAX_TILE, Multiply, Simd, Tile, Widening};
-use crate::matrix::{Matrix, SharedMatrix};
+use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
 use crate::pack::{PackedMatrix, Panel, PanelElement};
 use crate::threads::Kernels;
 use std::ops::Range;
@@ -13,44 +13,76 @@ const MOST_ROWS: usize = 128;
 /// Fewest rows in a task when rows are split to keep all threads busy.
 const FEWEST_ROWS: usize = 32;
 
-/// Tiles of rows up to which weights are widened in the tile.
-const WIDENED_TILES: usize = 2;
-
 /// Tasks per thread, so that all threads finish at about the same time.
 const TASKS_A_THREAD: usize = 8;
 
+/// Packed weights, with their way to be multiplied.
+pub(crate) trait PackedWeights: Sync + Sized {
+    /// Returns the length of a row of the input.
+    fn inputs(&self) -> usize;
+
+    /// Returns the length of a row of the output.
+    fn outputs(&self) -> usize;
+
+    /// Returns the number of panels.
+    fn panels(&self) -> usize;
+
+    /// Returns the rough cost of one output before its epilogue, in f32 operations.
+    fn work(&self) -> usize;
+
+    /// Checks that the weights are packed for these kernels.
+    fn check(&self, kernels: &Kernels);
+
+    /// Computes a product on all threads.
+    fn multiply(product: Product<'_, Self>);
+
+    /// Computes the product of one task.
+    fn multiply_rows(product: RowsProduct<'_, Self>);
+}
+
+/// A type of weights with a way to multiply them.
+pub(crate) trait Products: PanelElement {
+    /// Computes a product on all threads.
+    fn multiply(product: Product<'_, PackedMatrix<Self>>);
+
+    /// Computes the product of one task.
+    fn multiply_rows(product: RowsProduct<'_, PackedMatrix<Self>>);
+}
+
 /// All rows times all panels of some weights.
-pub(crate) struct Product<'a, E: PanelElement> {
+pub(crate) struct Product<'a, W> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) x: Matrix<'a>,
-    pub(crate) weight: &'a PackedMatrix<E>,
+    pub(crate) weight: &'a W,
     pub(crate) epilogue: &'a Epilogue<'a>,
     pub(crate) out: SharedMatrix<'a>,
 }
 
-impl<E: PanelElement> Product<'_, E> {
+impl<W: PackedWeights> Product<'_, W> {
     /// Returns the rough cost in f32 operations.
     pub(crate) fn work(&self) -> usize {
-        self.x.rows() * self.weight.outputs() * (2 * self.weight.inputs() + self.epilogue.work())
+        self.x.rows() * self.weight.outputs() * (self.weight.work() + self.epilogue.work())
     }
+}
 
+impl<E: Products> Product<'_, PackedMatrix<E>> {
     /// Computes it in f32.
     pub(crate) fn widen(self) {
         let (isa, work) = (self.kernels.isa(), self.work());
         let Product { kernels, x, weight, epilogue, out } = self;
         kernels.by_panels(isa.tile_rows(), x.rows(), weight.panels(), work, |rows, panel| {
-            Block::of(x, rows, 0, weight.panel(panel), 0, epilogue, out).widen(kernels);
+            isa.run(Block::of(x, rows, 0, weight.panel(panel), 0, epilogue, out));
         });
     }
 }
 
 /// Some rows of one task times some panels.
-pub(crate) struct RowsProduct<'a, E: PanelElement> {
+pub(crate) struct RowsProduct<'a, W> {
     pub(crate) kernels: &'a Kernels,
     pub(crate) x: Matrix<'a>,
     /// The output row for row 0 of `x`.
     pub(crate) first_row: usize,
-    pub(crate) weight: &'a PackedMatrix<E>,
+    pub(crate) weight: &'a W,
     pub(crate) panels: Range<usize>,
     /// The output column for column 0 of the weights.
     pub(crate) column: usize,
@@ -59,18 +91,36 @@ pub(crate) struct RowsProduct<'a, E: PanelElement> {
     pub(crate) out: SharedMatrix<'a>,
 }
 
-impl<E: PanelElement> RowsProduct<'_, E> {
+impl<E: PanelElement> RowsProduct<'_, PackedMatrix<E>> {
     /// Computes it in f32.
     pub(crate) fn widen(self) {
         let RowsProduct { kernels, x, first_row, weight, panels, column, epilogue, out } = self;
         for index in panels {
             let panel = weight.panel(index);
-            Block::of(x, 0..x.rows(), first_row, panel, column, epilogue, out).widen(kernels);
+            kernels.isa().run(Block::of(x, 0..x.rows(), first_row, panel, column, epilogue, out));
         }
     }
 }
 
 impl Kernels {
+    /// Writes `epilogue(x · Wᵀ)` to `out`.
+    ///
+    /// # Panics
+    /// If sizes differ, or the weights were packed for other kernels.
+    pub(crate) fn product<W: PackedWeights>(
+        &self,
+        x: Matrix<'_>,
+        weight: &W,
+        epilogue: &Epilogue<'_>,
+        out: MatrixMut<'_>,
+    ) {
+        weight.check(self);
+        assert_eq!(x.columns(), weight.inputs(), "x has a column for each input");
+        assert_eq!((out.rows(), out.columns()), (x.rows(), weight.outputs()), "the output's size");
+        epilogue.check(out.rows(), out.columns());
+        W::multiply(Product { kernels: self, x, weight, epilogue, out: out.share() });
+    }
+
     /// Runs the tasks of a product, each for some rows, in whole tiles, and one panel. `work` is the rough cost of all, in f32
     /// operations.
     pub(crate) fn by_panels(
@@ -134,45 +184,6 @@ impl<'a, B> Block<'a, f32, B> {
     ) -> Self {
         let (a, stride, depth) = (x.data(), x.stride(), x.columns());
         Block { a, stride, depth, rows, first_row, panel, column, epilogue, out }
-    }
-}
-
-impl<E: PanelElement> Block<'_, f32, E> {
-    /// Multiplies in f32. For many rows, narrower weights are widened once, and not again for every tile.
-    fn widen(self, kernels: &Kernels) {
-        let isa = kernels.isa();
-        if size_of::<E>() == size_of::<f32>() || self.rows.len() <= WIDENED_TILES * isa.tile_rows() {
-            return isa.run(self);
-        }
-        kernels.with_scratch(self.panel.data.len(), |wide| {
-            isa.run(WidenPanel { narrow: self.panel.data, wide });
-            let Panel { data: _, column, columns, vectors, next } = self.panel;
-            let panel = Panel { data: &*wide, column, columns, vectors, next };
-            let Block { a, stride, depth, rows, first_row, column, epilogue, out, .. } = self;
-            isa.run(Block { a, stride, depth, rows, first_row, panel, column, epilogue, out });
-        });
-    }
-}
-
-/// A panel to widen.
-struct WidenPanel<'a, E> {
-    /// Whole vectors.
-    narrow: &'a [E],
-    wide: &'a mut [f32],
-}
-
-impl<E: PanelElement> Kernel for WidenPanel<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let places = self.wide.chunks_exact_mut(S::LANES);
-        for (place, values) in places.zip(self.narrow.chunks_exact(S::LANES)) {
-            #[allow(unsafe_code)]
-            // SAFETY: there are `LANES` values.
-            let vector = unsafe { E::load_pointer(simd, values.as_ptr()) };
-            simd.store(place, vector);
-        }
     }
 }
 

@@ -187,6 +187,23 @@ impl Kernels {
         });
     }
 
+    /// Runs a task for each part, with its index, on all threads. `work` is as in [`Kernels::parallel`].
+    pub(crate) fn parallel_parts<P: ExactSizeIterator + Send>(
+        &self,
+        parts: P,
+        work: usize,
+        task: impl Fn(usize, P::Item) + Sync,
+    ) {
+        let count = parts.len();
+        let parts = Mutex::new(parts.enumerate());
+        self.parallel(count, work, |_| {
+            let next = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
+            if let Some((index, part)) = next {
+                task(index, part);
+            }
+        });
+    }
+
     /// Returns into how many parts the panels of a product are cut where there are few blocks of rows, so that all threads are
     /// busy: each task takes a part and prepares its rows again.
     pub(crate) fn parts(&self, blocks: usize, panels: usize) -> usize {

@@ -4,9 +4,9 @@ use super::x86::{Avx512Bf16, PairKernel};
 use crate::buffer::view;
 use crate::isa::{Multiply, Simd};
 use crate::matrix::Matrix;
+use crate::pack::PackedMatrix;
 use crate::product::{Block, Product, RowsProduct};
 use half::bf16;
-use std::sync::{Mutex, PoisonError};
 
 const TILE_ROWS: usize = <Avx512Bf16 as Multiply>::Simd::TILE_ROWS;
 
@@ -14,17 +14,15 @@ const TILE_ROWS: usize = <Avx512Bf16 as Multiply>::Simd::TILE_ROWS;
 const ROUNDED_ROWS: usize = 16;
 
 /// Computes a product on all threads: first every row is rounded, then the rounded rows are multiplied.
-pub(crate) fn multiply_all(product: Product<'_, bf16>) {
+pub(crate) fn multiply_all(product: Product<'_, PackedMatrix<bf16>>) {
     let work = product.work();
     let Product { kernels, x, weight, epilogue, out } = product;
     let pairs = Avx512Bf16::detect().expect("AVX-512 BF16 was detected");
     let (rows, depth) = (x.rows(), weight.padded_inputs());
     kernels.with_scratch((rows * depth).div_ceil(2), |scratch| {
         let values = &mut view::<bf16>(scratch)[..rows * depth];
-        let parts = Mutex::new(values.chunks_mut((ROUNDED_ROWS * depth).max(1)).enumerate());
-        kernels.parallel(rows.div_ceil(ROUNDED_ROWS), rows * depth, |_| {
-            let next = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some((index, values)) = next else { return };
+        let parts = values.chunks_mut((ROUNDED_ROWS * depth).max(1));
+        kernels.parallel_parts(parts, rows * depth, |index, values| {
             pairs.vectorize(RoundRows { x, first: index * ROUNDED_ROWS, values });
         });
         let a = &*values;
@@ -36,7 +34,7 @@ pub(crate) fn multiply_all(product: Product<'_, bf16>) {
 }
 
 /// Rounds some rows of one task and multiplies them by some panels.
-pub(crate) fn multiply_rows(product: RowsProduct<'_, bf16>) {
+pub(crate) fn multiply_rows(product: RowsProduct<'_, PackedMatrix<bf16>>) {
     let RowsProduct { kernels, x, first_row, weight, panels, column, epilogue, out } = product;
     let pairs = Avx512Bf16::detect().expect("AVX-512 BF16 was detected");
     let depth = weight.padded_inputs();

@@ -9,9 +9,9 @@ use crate::buffer::{Plain, view};
 use crate::epilogue::{Epilogue, Place};
 use crate::isa::{Ahead, MAX_TILE, Simd};
 use crate::matrix::{Matrix, MatrixMut, SharedMatrix};
+use crate::product::{PackedWeights, Product, RowsProduct};
 use crate::threads::Kernels;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
 
 /// Rows quantized per task.
 const QUANTIZED_ROWS: usize = 16;
@@ -31,11 +31,7 @@ impl Kernels {
         epilogue: Epilogue<'_>,
         out: MatrixMut<'_>,
     ) {
-        assert_eq!(weight.path(), self.int8_path(), "the weights are packed for these kernels");
-        assert_eq!(x.columns(), weight.inputs(), "x has a column for each input");
-        assert_eq!((out.rows(), out.columns()), (x.rows(), weight.outputs()), "the output's size");
-        epilogue.check(out.rows(), out.columns());
-        with_dot(weight.path(), Product { kernels: self, x, weight, epilogue: &epilogue, out: out.share() });
+        self.product(x, weight, &epilogue, out);
     }
 }
 
@@ -70,28 +66,44 @@ pub(super) fn with_dot(path: Int8Path, operation: impl OnDot) {
     }
 }
 
-/// Everything a product needs except the instructions.
-struct Product<'a> {
-    kernels: &'a Kernels,
-    x: Matrix<'a>,
-    weight: &'a PackedInt8,
-    epilogue: &'a Epilogue<'a>,
-    out: SharedMatrix<'a>,
+impl PackedWeights for PackedInt8 {
+    fn inputs(&self) -> usize {
+        self.inputs()
+    }
+
+    fn outputs(&self) -> usize {
+        self.outputs()
+    }
+
+    fn panels(&self) -> usize {
+        self.panels()
+    }
+
+    fn work(&self) -> usize {
+        self.inputs() / 2
+    }
+
+    fn check(&self, kernels: &Kernels) {
+        assert_eq!(self.path(), kernels.int8_path(), "the weights are packed for these kernels");
+    }
+
+    fn multiply(product: Product<'_, Self>) {
+        with_dot(product.weight.path(), product);
+    }
+
+    fn multiply_rows(product: RowsProduct<'_, Self>) {
+        with_dot(product.weight.path(), product);
+    }
 }
 
-impl OnDot for Product<'_> {
+impl OnDot for Product<'_, PackedInt8> {
     fn run<D: Dot>(self, dot: D) {
+        let work = self.work();
         let Product { kernels, x, weight, epilogue, out } = self;
         let (rows, stride) = (x.rows(), weight.padded_inputs());
-        // The scales fill whole cache lines, so that the values start on one.
-        let scale_values = rows.next_multiple_of(16);
-        let values = (rows * stride * size_of::<D::Value>()).div_ceil(size_of::<f32>());
-        kernels.with_scratch(scale_values + values, |scratch| {
-            let (scales, values) = scratch.split_at_mut(scale_values);
-            let (scales, values) = (&mut scales[..rows], &mut view::<D::Value>(values)[..rows * stride]);
+        with_rows::<D>(kernels, rows, stride, |scales, values| {
             quantize_rows(kernels, dot, x, scales, values);
             let (scales, values) = (&*scales, &*values);
-            let work = rows * weight.outputs() * (weight.inputs() / 2 + epilogue.work());
             kernels.by_panels(D::Float::TILE_ROWS, rows, weight.panels(), work, |rows, panel| {
                 let panel = weight.panel(panel);
                 let block =
@@ -100,6 +112,48 @@ impl OnDot for Product<'_> {
             });
         });
     }
+}
+
+impl OnDot for RowsProduct<'_, PackedInt8> {
+    fn run<D: Dot>(self, dot: D) {
+        let RowsProduct { kernels, x, first_row, weight, panels, column, epilogue, out } = self;
+        let (rows, stride) = (x.rows(), weight.padded_inputs());
+        with_rows::<D>(kernels, rows, stride, |scales, values| {
+            dot.vectorize(QuantizeRows { x, first: 0, scales, values });
+            let (scales, values) = (&*scales, &*values);
+            for index in panels {
+                let panel = weight.panel(index);
+                let rows = 0..rows;
+                dot.vectorize(Int8Block {
+                    values,
+                    scales,
+                    stride,
+                    rows,
+                    first_row,
+                    panel,
+                    column,
+                    epilogue,
+                    out,
+                });
+            }
+        });
+    }
+}
+
+/// Calls a function with room for the scales and values of quantized rows.
+fn with_rows<D: Dot>(
+    kernels: &Kernels,
+    rows: usize,
+    stride: usize,
+    function: impl FnOnce(&mut [f32], &mut [D::Value]),
+) {
+    // The scales fill whole cache lines, so that the values start on one.
+    let scale_values = rows.next_multiple_of(16);
+    let values = (rows * stride * size_of::<D::Value>()).div_ceil(size_of::<f32>());
+    kernels.with_scratch(scale_values + values, |scratch| {
+        let (scales, values) = scratch.split_at_mut(scale_values);
+        function(&mut scales[..rows], &mut view::<D::Value>(values)[..rows * stride]);
+    });
 }
 
 /// Quantizes every row, on all threads.
@@ -116,16 +170,13 @@ fn quantize_rows<D: Dot>(
         return;
     }
     let parts = scales.chunks_mut(QUANTIZED_ROWS).zip(values.chunks_mut(QUANTIZED_ROWS * stride));
-    let parts = Mutex::new(parts.enumerate());
-    kernels.parallel(x.rows().div_ceil(QUANTIZED_ROWS), 2 * x.rows() * x.columns(), |_| {
-        let next = parts.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let Some((index, (scales, values))) = next else { return };
+    kernels.parallel_parts(parts, 2 * x.rows() * x.columns(), |index, (scales, values)| {
         dot.vectorize(QuantizeRows { x, first: index * QUANTIZED_ROWS, scales, values });
     });
 }
 
 /// Some rows to quantize.
-pub(super) struct QuantizeRows<'a, T> {
+struct QuantizeRows<'a, T> {
     pub(super) x: Matrix<'a>,
     pub(super) first: usize,
     pub(super) scales: &'a mut [f32],
@@ -143,7 +194,7 @@ impl<T: Quantized> DotKernel<T> for QuantizeRows<'_, T> {
 }
 
 /// Some rows of quantized inputs times one panel.
-pub(super) struct Int8Block<'a, T> {
+struct Int8Block<'a, T> {
     pub(super) values: &'a [T],
     /// One per row.
     pub(super) scales: &'a [f32],

@@ -1,4 +1,4 @@
-use crate::conv::check_conv;
+use crate::conv::{check_conv, each_conv};
 use crate::draw::Draw;
 use crate::{activate, assert_close, numbers};
 use clipway_kernels::{
@@ -217,17 +217,13 @@ fn nothing_times_nothing_is_the_bias() {
 
 #[test]
 fn convolutions_round_their_patches() {
-    let odd = Window { kernel: [2, 3], stride: [1, 2], padding: [[0, 1], [2, 0]], dilation: [2, 1] };
     for_each_path(|kernels| {
-        // Windows of 1 pixel, windows computed in tiles, others, and windows of a channel each.
-        for window in [Window::square(1, 1, 0), Window::square(1, 2, 0), Window::square(3, 1, 1), odd] {
-            for (channels, groups) in [([6, 50], 1), ([8, 12], 2), ([3, 3], 3), ([70, 130], 1)] {
-                check_conv::<bf16>(kernels, [7, 9], channels, groups, window, |weight| {
-                    let [inputs, outputs] = channels;
-                    kernels.pack_conv2d::<bf16>(weight, outputs, inputs, groups, window)
-                });
-            }
-        }
+        each_conv(|channels, groups, window| {
+            check_conv::<bf16>(kernels, [7, 9], channels, groups, window, |weight| {
+                let [inputs, outputs] = channels;
+                kernels.pack_conv2d::<bf16>(weight, outputs, inputs, groups, window)
+            });
+        });
         let (size, inputs, outputs) = ([9, 8], 5, 40);
         let weight = numbers(outputs * inputs * 9, 1);
         let conv = kernels.pack_conv2d::<bf16>(&weight, outputs, inputs, 1, Window::square(3, 2, 1));

@@ -5,6 +5,16 @@ use clipway_kernels::{
 
 const BATCH: usize = 2;
 
+/// Calls a function with channels, groups and a window: of 1 pixel, for Winograd's way, others, and of a channel each.
+pub(crate) fn each_conv(mut function: impl FnMut([usize; 2], usize, Window)) {
+    let odd = Window { kernel: [2, 3], stride: [1, 2], padding: [[0, 1], [2, 0]], dilation: [2, 1] };
+    for window in [Window::square(1, 1, 0), Window::square(1, 2, 0), Window::square(3, 1, 1), odd] {
+        for (channels, groups) in [([6, 50], 1), ([8, 12], 2), ([3, 3], 3), ([70, 130], 1)] {
+            function(channels, groups, window);
+        }
+    }
+}
+
 /// Calls a function with each tap of an output's window and the pixel it sees.
 pub(crate) fn each_tap(
     window: &Window,
