@@ -52,6 +52,18 @@ impl Bench<'_> {
                         kernels.linear(x, weight, bias, out)
                     });
                 }
+                let int8 = |_: &[f32]| {
+                    let mut builder = self.kernels.int8_builder(outputs, inputs);
+                    for output in 0..outputs {
+                        let row: Vec<i8> =
+                            (0..inputs).map(|input| ((input * 31 + output * 17) % 255) as u8 as i8).collect();
+                        builder.push(&row, 0.01);
+                    }
+                    builder.finish()
+                };
+                self.linear("int8", sizes, int8, |weight, x, bias, out| {
+                    self.kernels.linear_int8(x, weight, bias, out)
+                });
             }
         }
         self.attention(8, 50, 12, 64, false);
@@ -79,25 +91,32 @@ impl Bench<'_> {
 
     /// Rows of an index times queries, in blocks as a search has them; the rows leave the cache before the next run.
     fn scan(&self, rows: usize, width: usize, count: usize) {
+        let name = format!("scan {rows}x{width}, {count} queries");
+        if self.wanted(&name).is_none() {
+            return;
+        }
         let bytes: Vec<u8> = (0..rows * width).map(|index| (index * 37 % 251) as u8).collect();
         let queries: Vec<i8> = (0..count * width).map(|index| (index * 31 % 255) as u8 as i8).collect();
         let queries = self.kernels.scan_queries(&queries, width);
         let (scales, thresholds) = (vec![1.0; rows], vec![f32::INFINITY; count]);
         let mut scores = RowScores::default();
         let operations = 2.0 * (rows * width * count) as f64;
-        self.measure(format!("scan {rows}x{width}, {count} queries"), operations, "GOP/s", || {
+        self.measure(name, operations, "GOP/s", || {
             for (bytes, scales) in bytes.chunks(SCANNED * width).zip(scales.chunks(SCANNED)) {
                 self.kernels.scan(bytes, scales, &queries, &thresholds, &mut scores);
             }
         });
     }
 
+    /// Returns the whole name of a measurement, if it is asked for.
+    fn wanted(&self, name: &str) -> Option<String> {
+        let name = format!("{} x{} {name}", self.kernels.isa(), self.kernels.threads());
+        name.contains(self.filter).then_some(name)
+    }
+
     /// Repeats a computation and prints the rate of the best run.
     fn measure(&self, name: String, amount: f64, unit: &str, mut run: impl FnMut()) {
-        let name = format!("{} x{} {name}", self.kernels.isa(), self.kernels.threads());
-        if !name.contains(self.filter) {
-            return;
-        }
+        let Some(name) = self.wanted(&name) else { return };
         let mut best = f64::INFINITY;
         let start = Instant::now();
         while start.elapsed().as_secs_f64() < SECONDS || best == f64::INFINITY {
@@ -115,6 +134,10 @@ impl Bench<'_> {
         pack: impl Fn(&[f32]) -> W,
         multiply: impl Fn(&W, Matrix<'_>, Epilogue<'_>, MatrixMut<'_>),
     ) {
+        let measured = format!("linear {rows} {inputs} {outputs} {name}");
+        if self.wanted(&measured).is_none() {
+            return;
+        }
         // As in a model, the weights of one product leave the cache before the next run.
         let layers = (64_000_000 / (4 * inputs * outputs)).max(1);
         let values = numbers(outputs * inputs);
@@ -124,7 +147,7 @@ impl Bench<'_> {
         let mut out = vec![0.0; rows * outputs];
         let mut layer = 0;
         let flops = 2.0 * (rows * inputs * outputs) as f64;
-        self.measure(format!("linear {rows} {inputs} {outputs} {name}"), flops, "GFLOP/s", || {
+        self.measure(measured, flops, "GFLOP/s", || {
             layer = (layer + 1) % layers;
             let out = MatrixMut::new(&mut out, rows, outputs);
             multiply(&weights[layer], Matrix::new(&x, rows, inputs), Epilogue::bias(Some(&bias)), out);
@@ -132,6 +155,10 @@ impl Bench<'_> {
     }
 
     fn attention(&self, batch: usize, tokens: usize, heads: usize, head_width: usize, causal: bool) {
+        let name = format!("attention {batch} {tokens} {heads} {causal}");
+        if self.wanted(&name).is_none() {
+            return;
+        }
         let width = heads * head_width;
         let rows = batch * tokens;
         let qkv = numbers(rows * 3 * width);
@@ -141,7 +168,7 @@ impl Bench<'_> {
         let spec = AttentionSpec { heads, head_width, scale, causal, bias: None, rotary: None };
         let sequences = Sequence::batch(batch, tokens);
         let flops = 4.0 * (rows * tokens * width) as f64;
-        self.measure(format!("attention {batch} {tokens} {heads} {causal}"), flops, "GFLOP/s", || {
+        self.measure(name, flops, "GFLOP/s", || {
             let out = MatrixMut::new(&mut out, rows, width);
             self.kernels.attention(&spec, &sequences, view(0), view(1), view(2), out);
         });
@@ -169,6 +196,10 @@ impl Bench<'_> {
     }
 
     fn conv(&self, batch: usize, size: usize, inputs: usize, outputs: usize, window: Window, groups: usize) {
+        let name = format!("conv {batch} {size} {inputs} {outputs} {} {groups}", window.kernel[0]);
+        if self.wanted(&name).is_none() {
+            return;
+        }
         let taps = window.kernel[0] * window.kernel[1];
         let weight = numbers(outputs * inputs / groups * taps);
         let conv = self.kernels.pack_conv2d::<f32>(&weight, outputs, inputs, groups, window);
@@ -176,7 +207,6 @@ impl Bench<'_> {
         let pixels: usize = window.output_size([size; 2]).iter().product::<usize>() * batch;
         let mut out = vec![0.0; pixels * outputs];
         let flops = 2.0 * (pixels * weight.len()) as f64;
-        let name = format!("conv {batch} {size} {inputs} {outputs} {} {groups}", window.kernel[0]);
         self.measure(name, flops, "GFLOP/s", || {
             let image = Image::new(&x, batch, [size; 2], inputs);
             self.kernels.conv2d(image, &conv, Epilogue::default(), &mut out);
@@ -195,6 +225,10 @@ impl Bench<'_> {
 
     /// Both passes of resizing a byte image to `to` columns and 224 rows, with windows as wide as bicubic's.
     fn resize(&self, width: usize, height: usize, to: usize) {
+        let name = format!("resize {width} {height}");
+        if self.wanted(&name).is_none() {
+            return;
+        }
         let taps = |side: usize, outputs: usize| {
             let count = (4 * side / outputs).min(side);
             let mut taps = ByteTaps::new();
@@ -207,7 +241,7 @@ impl Bench<'_> {
         let image: Vec<u8> = (0..width * height * 3).map(|place| (place * 7 % 251) as u8).collect();
         let (across, down) = (taps(width, to), taps(height, 224));
         let isa = self.kernels.isa();
-        self.measure(format!("resize {width} {height}"), image.len() as f64, "GB/s", || {
+        self.measure(name, image.len() as f64, "GB/s", || {
             let between = resize_rows::<3>(isa, &image, width, &across);
             std::hint::black_box(resize_columns(isa, &between, to * 3, 0..to * 3, 0, &down));
         });

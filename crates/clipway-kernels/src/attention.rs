@@ -191,6 +191,8 @@ impl Head<'_> {
     }
 
     /// Transposes the head's keys into panels.
+    ///
+    /// Indexed loops, as in `isa/tile.rs`: iterators cost more here than the values.
     #[inline(always)]
     fn pack_keys<S: Simd>(&mut self) {
         let width = self.spec.head_width;
@@ -198,15 +200,29 @@ impl Head<'_> {
         for (start, vectors) in panels::<S>(keys.len()) {
             let columns = vectors * S::LANES;
             let panel = &mut self.packed_k[start * width..][..columns * width];
-            for index in 0..columns {
-                let key = (keys.start + start + index).min(keys.end - 1);
-                let mut values = &self.k.row(key)[self.head * width..][..width];
-                if let Some(rotary) = self.spec.rotary {
-                    rotary.turn(key - keys.start, values, &mut self.turned[..width]);
-                    values = &self.turned[..width];
+            let key = |index: usize| (keys.start + start + index).min(keys.end - 1);
+            if let Some(rotary) = self.spec.rotary {
+                for index in 0..columns {
+                    let row = &self.k.row(key(index))[self.head * width..][..width];
+                    let turned = &mut self.turned[..width];
+                    rotary.turn(key(index) - keys.start, row, turned);
+                    for column in 0..width {
+                        panel[column * columns + index] = turned[column];
+                    }
                 }
-                for (place, value) in panel[index..].iter_mut().step_by(columns).zip(values) {
-                    *place = *value;
+                continue;
+            }
+            // Four keys at a time: their values for a column are neighbors in the panel.
+            for index in (0..columns).step_by(4) {
+                let rows: [&[f32]; 4] = std::array::from_fn(|place| {
+                    &self.k.row(key(index + place))[self.head * width..][..width]
+                });
+                for column in 0..width {
+                    let place = &mut panel[column * columns + index..][..4];
+                    place[0] = rows[0][column];
+                    place[1] = rows[1][column];
+                    place[2] = rows[2][column];
+                    place[3] = rows[3][column];
                 }
             }
         }
