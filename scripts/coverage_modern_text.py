@@ -150,6 +150,8 @@ def trimmed(clipway, name, place, source, paths, wanted, texts, config):
     from safetensors.torch import load_file
     # A special token's spelling is text to open_clip, and not to a tokenizer.json.
     kept = [number for number, text in enumerate(texts) if "<|" not in text and text.strip()]
+    # Only short ones, since longer ones need every token of the smallest tokenizers.
+    kept = sorted(sorted(kept, key=lambda number: len(texts[number]))[:8])
     (place / "kept.txt").write_text("".join(f"{texts[number]}\n" for number in kept), encoding="utf8")
     given = ("--model", place / "model.json", "--tokenizer", place / "files", "--vocabulary-from", place / "kept.txt")
     out = place / "trimmed"
