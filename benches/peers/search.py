@@ -1,6 +1,6 @@
 """Measures exact search with usearch and faiss on the rows that `cargo xtask bench search --folder DIR` left.
 
-    python benches/peers/search.py DIR [--rows 1000000] [--threads 1,2]
+    python benches/peers/search.py DIR [--rows 1000000] [--threads 1,2] [--runs 15]
 
 Needs numpy, usearch and faiss-cpu. Prints one JSON object per peer: milliseconds a query, for one query, 8 and 64 at
 once, with all rows in memory.
@@ -15,29 +15,28 @@ from pathlib import Path
 import numpy
 
 WIDTH = 512
-RUNS = 15
 
 
-def milliseconds(call):
+def milliseconds(call, runs):
     """Returns the least and the median time of a call."""
     call()
     times = []
-    for _ in range(RUNS):
+    for _ in range(runs):
         before = time.perf_counter()
         call()
         times.append((time.perf_counter() - before) * 1e3)
     return min(times), statistics.median(times)
 
 
-def report(engine, version, rows, threads, search, queries, truth):
+def report(engine, version, arguments, threads, search, queries, truth):
     cases = []
     for count in threads:
         for batch in (1, 8, len(queries)):
-            least, median = milliseconds(lambda: search(queries[:batch], count))
+            least, median = milliseconds(lambda: search(queries[:batch], count), arguments.runs)
             cases.append({"threads": count, "batch": batch, "least_ms_per_query": least / batch, "median_ms_per_query": median / batch})
     found = search(queries[: len(truth)], threads[-1])
     recall = sum(len(set(a.tolist()) & set(b.tolist())) for a, b in zip(found, truth)) / truth.size
-    print(json.dumps({"engine": engine, "version": version, "rows": rows, "recall_at_10": recall, "cases": cases}, indent=2), flush=True)
+    print(json.dumps({"engine": engine, "version": version, "rows": arguments.rows, "recall_at_10": recall, "cases": cases}, indent=2), flush=True)
 
 
 def main():
@@ -45,6 +44,7 @@ def main():
     parser.add_argument("folder", type=Path)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--runs", type=int, default=15)
     arguments = parser.parse_args()
     threads = [int(count) for count in arguments.threads.split(",")]
     index = arguments.folder / f"index-{arguments.rows}"
@@ -66,7 +66,7 @@ def main():
         faiss.omp_set_num_threads(count)
         return flat.search(queries, 10)[1]
 
-    report("faiss IndexScalarQuantizer QT_8bit", faiss.__version__, arguments.rows, threads, of_faiss, queries, truth)
+    report("faiss IndexScalarQuantizer QT_8bit", faiss.__version__, arguments, threads, of_faiss, queries, truth)
     del flat
 
     import usearch
@@ -78,7 +78,7 @@ def main():
         found = search(codes, scaled[: len(queries)], 10, MetricKind.Cos, exact=True, threads=count)
         return numpy.asarray(found.keys).reshape(len(queries), 10)
 
-    report("usearch exact int8", usearch.__version__, arguments.rows, threads, of_usearch, queries, truth)
+    report("usearch exact int8", usearch.__version__, arguments, threads, of_usearch, queries, truth)
 
 
 if __name__ == "__main__":

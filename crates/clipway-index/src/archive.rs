@@ -8,10 +8,13 @@ use clipway_formats::tar_members;
 use clipway_model::input::{self, Kind};
 use clipway_run::image::NamedAs;
 
-use crate::found::{Found, Member};
+use crate::found::{CaptionPlace, Found, Member};
 
-/// The images of an archive, and the number of those in formats that cannot be read. Of two members with one name the
-/// last one counts, as when it is unpacked.
+/// The end of a caption's name.
+const CAPTION: &str = "txt";
+
+/// The images of an archive, with the places of their captions, and the number of those in formats that cannot be read. Of two
+/// members with one name the last one counts, as when it is unpacked.
 ///
 /// # Errors
 /// Why the archive cannot be read.
@@ -27,11 +30,19 @@ pub(crate) fn images(
     let archive: Arc<Path> = path.into();
     let mut images: Vec<Found> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
+    let mut captions: HashMap<String, CaptionPlace> = HashMap::new();
     let mut unsupported = BTreeMap::new();
     for member in members {
         match NamedAs::of(Path::new(&member.name)) {
             _ if is_left_out(&member.name) => continue,
-            NamedAs::Other => continue,
+            NamedAs::Other => {
+                if let Some((key, end)) = key_and_end(&member.name)
+                    && end.eq_ignore_ascii_case(CAPTION)
+                {
+                    captions.insert(key.to_owned(), CaptionPlace { start: member.start, size: member.size });
+                }
+                continue;
+            }
             NamedAs::Unsupported(end) => {
                 *unsupported.entry(end.to_owned()).or_default() += 1;
                 continue;
@@ -42,7 +53,12 @@ pub(crate) fn images(
             path: path.join(&member.name),
             size: member.size,
             modified_ns,
-            member: Some(Member { archive: Arc::clone(&archive), archive_size: size, start: member.start }),
+            member: Some(Member {
+                archive: Arc::clone(&archive),
+                archive_size: size,
+                start: member.start,
+                caption: None,
+            }),
         };
         match places.get(&member.name) {
             Some(&place) => images[place] = found,
@@ -52,5 +68,18 @@ pub(crate) fn images(
             }
         }
     }
+    for (name, place) in &places {
+        if let (Some((key, _)), Some(member)) = (key_and_end(name), &mut images[*place].member) {
+            member.caption = captions.get(key).copied();
+        }
+    }
     Ok((images, unsupported))
+}
+
+/// A member's key and the end of its name, as webdataset has them: the end begins after the first dot of the name within its
+/// folder.
+fn key_and_end(name: &str) -> Option<(&str, &str)> {
+    let file = name.rfind('/').map_or(0, |slash| slash + 1);
+    let dot = file + name[file..].find('.')?;
+    Some((&name[..dot], &name[dot + 1..]))
 }

@@ -15,6 +15,6 @@ pub fn describe(path: &Path) -> Option<Item> {
     let (size, modified_ns) = (metadata.len(), modified_ns(&metadata));
     let found = Found { path: path.to_owned(), size, modified_ns, member: None };
     let modified_ns = found.settled_ns();
-    let hash = Sha256::digest(found.read().ok()?).into();
+    let hash = Sha256::digest(found.read().ok()?.bytes).into();
     Some(Item { size, modified_ns, hash, added: now(), ..Item::default() })
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clipway_formats::{Place, ReadAt, reserve};
 use clipway_model::input::{self, InputError, Kind};
+use clipway_search::MOST_CAPTION_BYTES;
 
 /// An image in a folder or in an archive.
 #[derive(Clone, Debug)]
@@ -30,6 +31,26 @@ pub(crate) struct Member {
     pub archive_size: u64,
     /// Offset of the first byte.
     pub start: u64,
+    /// The text beside it.
+    pub caption: Option<CaptionPlace>,
+}
+
+/// The place of a caption in an archive.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CaptionPlace {
+    /// Offset of the first byte.
+    pub start: u64,
+    /// Number of its bytes.
+    pub size: u64,
+}
+
+/// What was read of an image.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    /// The bytes of the image.
+    pub bytes: Vec<u8>,
+    /// The text beside it, if it has one that is not empty.
+    pub caption: Option<String>,
 }
 
 /// A place that could not be walked, or an image that could not be read.
@@ -50,6 +71,9 @@ pub(crate) enum Refusal {
     Lasting(String),
 }
 
+/// Bytes of a character in UTF-8, at most.
+const LONGEST_CHARACTER: usize = 4;
+
 /// Files that changed so recently that another change could leave their time as it is.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -62,10 +86,11 @@ impl Found {
         if young { self.modified_ns.saturating_sub(1) } else { self.modified_ns }
     }
 
-    /// Reads the bytes.
-    pub(crate) fn read(&self) -> Result<Vec<u8>, Refusal> {
+    /// Reads the bytes, and the caption of a member of an archive.
+    pub(crate) fn read(&self) -> Result<Contents, Refusal> {
         let Some(member) = &self.member else {
-            return input::read(&self.path, Kind::Image).map_err(refused);
+            let bytes = input::read(&self.path, Kind::Image).map_err(refused)?;
+            return Ok(Contents { bytes, caption: None });
         };
         let limit = Kind::Image.limit();
         if self.size > limit {
@@ -82,11 +107,25 @@ impl Found {
         reserve(&mut bytes, self.size as usize, || Place::File).map_err(no_memory)?;
         bytes.resize(self.size as usize, 0);
         let read = archive.read_exact_at(member.start, &mut bytes);
+        let caption = member.caption.map(|place| place.read(&archive)).transpose();
         archive.check_unchanged().map_err(refused)?;
-        read.map_err(|error| Refusal::Passing(error.to_string()))?;
+        let caption = read.and(caption).map_err(|error| Refusal::Passing(error.to_string()))?.flatten();
         // The member's place was found earlier.
         let now = std::fs::metadata(&member.archive).map(|metadata| modified_ns(&metadata));
-        if now.ok() != Some(self.modified_ns) { Err(changed()) } else { Ok(bytes) }
+        if now.ok() != Some(self.modified_ns) { Err(changed()) } else { Ok(Contents { bytes, caption }) }
+    }
+}
+
+impl CaptionPlace {
+    /// Reads the caption, without the space around it; `None` if nothing else is there. Of a long one only as much as an index
+    /// stores.
+    fn read(self, archive: &impl ReadAt) -> std::io::Result<Option<String>> {
+        // Of a character that is cut here, nothing is stored.
+        let most = MOST_CAPTION_BYTES + LONGEST_CHARACTER;
+        let mut bytes = vec![0; self.size.min(most as u64) as usize];
+        archive.read_exact_at(self.start, &mut bytes)?;
+        let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+        Ok(Some(text).filter(|text| !text.is_empty()))
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Work {
     pub before: Option<Item>,
     hash: [u8; 32],
     modified_ns: i64,
+    /// The text beside it.
+    caption: Option<String>,
     pub state: State,
 }
 
@@ -96,17 +98,18 @@ pub(crate) fn batches(
 pub(crate) fn read(images: &[Found], batch: Vec<(usize, Option<Item>)>) -> Vec<Work> {
     let one = |(place, before): (usize, Option<Item>)| {
         let found = images[place].clone();
-        let mut hash = [0; 32];
+        let (mut hash, mut caption) = ([0; 32], None);
         let modified_ns = found.settled_ns();
         let state = match found.read() {
-            Ok(bytes) => {
-                hash = Sha256::digest(&bytes).into();
-                State::Read(bytes)
+            Ok(contents) => {
+                hash = Sha256::digest(&contents.bytes).into();
+                caption = contents.caption;
+                State::Read(contents.bytes)
             }
             Err(Refusal::Passing(reason)) => State::NotRead(reason),
             Err(Refusal::Lasting(reason)) => State::Unreadable(reason),
         };
-        Work { found, before, hash, modified_ns, state }
+        Work { found, before, hash, modified_ns, caption, state }
     };
     batch.into_par_iter().with_max_len(1).map(one).collect()
 }
@@ -210,6 +213,7 @@ impl Work {
     pub fn item(&self, facts: Facts, unreadable: Option<String>, now: i64) -> Item {
         Item {
             row: None,
+            caption: self.caption.clone().filter(|_| unreadable.is_none()),
             unreadable,
             size: self.found.size,
             modified_ns: self.modified_ns,

@@ -132,7 +132,7 @@ impl Index {
 /// The results of a query as dicts.
 fn results(py: Python<'_>, answer: Answer) -> PyResult<Bound<'_, PyList>> {
     let list = PyList::empty(py);
-    for Found { rank, hit, path, paths, width, height, date } in answer.results {
+    for Found { rank, hit, path, paths, width, height, date, caption } in answer.results {
         let dict = PyDict::new(py);
         dict.set_item("rank", rank)?;
         dict.set_item("row", hit.row)?;
@@ -146,6 +146,9 @@ fn results(py: Python<'_>, answer: Answer) -> PyResult<Bound<'_, PyList>> {
         dict.set_item("width", width)?;
         dict.set_item("height", height)?;
         dict.set_item("date", date)?;
+        if let Some(caption) = caption {
+            dict.set_item("caption", caption)?;
+        }
         list.append(dict)?;
     }
     Ok(list)

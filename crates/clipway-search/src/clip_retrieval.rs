@@ -1,4 +1,4 @@
-//! The layout of clip-retrieval: parts of features as `.npy`, and beside each a table of the files' paths.
+//! The layout of clip-retrieval: parts of features as `.npy`, and beside each a table of the files' paths and captions.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
@@ -26,25 +26,27 @@ pub struct Written {
 }
 
 /// Writes the features of an index as a new folder in the layout of clip-retrieval, in parts of `part_rows`:
-/// `img_emb/img_emb_N.npy` (f16, `[rows, width]`) and `metadata/metadata_N.parquet` with the column `image_path`. Rows come in
-/// the order of the paths' bytes. One row and about 64 MiB of paths are in memory at a time.
+/// `img_emb/img_emb_N.npy` (f16, `[rows, width]`) and `metadata/metadata_N.parquet` with the column `image_path`, and `caption` if
+/// a file has one. Rows come in the order of the paths' bytes. One row and about 64 MiB of texts are in memory at a time.
 ///
 /// # Errors
 /// An existing target, a damaged index, and writes that fail. The target is then absent.
 pub fn write_clip_retrieval(index: &Index, target: &Path, part_rows: u64) -> Result<Written, IndexError> {
     let part_rows = part_rows.max(1);
-    let mut rows = 0;
+    let (mut rows, mut has_captions) = (0, false);
     index.visit_items(|_, item| {
         rows += u64::from(item.row.is_some());
+        has_captions |= item.caption.is_some();
         Ok(())
     })?;
+    let columns: &[&str] = if has_captions { &["image_path", "caption"] } else { &["image_path"] };
     let parts = rows.div_ceil(part_rows).max(1);
     // As many digits as the number of parts has.
     let digits = parts.to_string().len();
     let staging = Staging::create(target, OutputOptions::default())?;
     let part = |number: u64| {
         let rows = part_rows.min(rows - number * part_rows);
-        Part::create(&staging, &format!("{number:0digits$}"), rows, index.width())
+        Part::create(&staging, &format!("{number:0digits$}"), rows, index.width(), columns)
     };
     let mut current = part(0)?;
     let (mut number, mut filled, mut changed_paths) = (0, 0, 0);
@@ -57,7 +59,9 @@ pub fn write_clip_retrieval(index: &Index, target: &Path, part_rows: u64) -> Res
         }
         filled += 1;
         changed_paths += u64::from(path.to_str().is_none());
-        current.push(&path.to_string_lossy(), &index.rows.halves(row)?)
+        let path = path.to_string_lossy();
+        // Without captions there is no column for the second text.
+        current.push(vec![Some(&path), item.caption.as_deref()], &index.rows.halves(row)?)
     })?;
     current.finish()?;
     staging.commit()?;
@@ -67,34 +71,41 @@ pub fn write_clip_retrieval(index: &Index, target: &Path, part_rows: u64) -> Res
 /// A part that is being written.
 struct Part {
     features: BufWriter<Out>,
-    paths: ParquetWriter<BufWriter<Out>>,
+    table: ParquetWriter<BufWriter<Out>>,
     files: [Arc<StagedFile>; 2],
 }
 
 impl Part {
-    fn create(staging: &Staging, number: &str, rows: u64, width: usize) -> Result<Part, IndexError> {
+    fn create(
+        staging: &Staging,
+        number: &str,
+        rows: u64,
+        width: usize,
+        columns: &[&str],
+    ) -> Result<Part, IndexError> {
         let features = staging.file(&format!("img_emb/img_emb_{number}.npy"))?;
-        let paths = staging.file(&format!("metadata/metadata_{number}.parquet"))?;
+        let metadata = staging.file(&format!("metadata/metadata_{number}.parquet"))?;
         let mut npy = BufWriter::new(Out(Arc::clone(&features)));
         npy.write_all(&npy_header(NpyValues::F16, rows, width))
             .map_err(IndexError::io("write", features.path()))?;
-        let table = BufWriter::new(Out(Arc::clone(&paths)));
-        let table = ParquetWriter::new(table, &["image_path"], false)
-            .map_err(IndexError::io("write", paths.path()))?;
-        Ok(Part { features: npy, paths: table, files: [features, paths] })
+        let table = BufWriter::new(Out(Arc::clone(&metadata)));
+        let table =
+            ParquetWriter::new(table, columns, false).map_err(IndexError::io("write", metadata.path()))?;
+        Ok(Part { features: npy, table, files: [features, metadata] })
     }
 
-    fn push(&mut self, path: &str, feature: &[u8]) -> Result<(), IndexError> {
-        let [features, paths] = &self.files;
+    /// Writes a row: path, caption and f16 values.
+    fn push(&mut self, texts: Vec<Option<&str>>, feature: &[u8]) -> Result<(), IndexError> {
+        let [features, metadata] = &self.files;
         self.features.write_all(feature).map_err(IndexError::io("write", features.path()))?;
-        let row = ParquetRow { texts: vec![Some(path)], features: None };
-        self.paths.push(&row).map_err(IndexError::io("write", paths.path()))
+        let row = ParquetRow { texts, features: None };
+        self.table.push(&row).map_err(IndexError::io("write", metadata.path()))
     }
 
     fn finish(mut self) -> Result<(), IndexError> {
-        let [features, paths] = &self.files;
+        let [features, metadata] = &self.files;
         self.features.flush().map_err(IndexError::io("write", features.path()))?;
-        self.paths.finish().map_err(IndexError::io("write", paths.path()))
+        self.table.finish().map_err(IndexError::io("write", metadata.path()))
     }
 }
 

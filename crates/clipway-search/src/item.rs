@@ -10,7 +10,10 @@ pub const MOST_PATH_BYTES: usize = 16 << 10;
 /// Most bytes of the reason why a file could not be read; a longer one is cut.
 pub const MOST_REASON_BYTES: usize = 1 << 10;
 
-/// Bytes of a stored item before its reason.
+/// Most bytes of a caption; a longer one is cut.
+pub const MOST_CAPTION_BYTES: usize = 4 << 10;
+
+/// Bytes of a stored item before its reason or caption.
 const FIXED_BYTES: usize = 83;
 
 /// The row of an item without one.
@@ -43,6 +46,8 @@ pub struct Item {
     pub orientation: u8,
     /// When the item was added, in seconds since 1970.
     pub added: i64,
+    /// The text beside the image, at most [`MOST_CAPTION_BYTES`]. A file that could not be read has none.
+    pub caption: Option<String>,
 }
 
 /// Writes bytes as hexadecimal digits.
@@ -73,14 +78,14 @@ impl Item {
         bytes.extend(self.added.to_le_bytes());
         bytes.push(self.orientation);
         let reason = self.unreadable.as_deref().map(|reason| cut(reason, MOST_REASON_BYTES));
-        // At most 1024.
-        bytes.extend(reason.map_or(u16::MAX, |reason| reason.len() as u16).to_le_bytes());
-        let mut end = bytes;
-        end.extend(reason.unwrap_or_default().as_bytes());
-        end
+        let caption = self.caption.as_deref().map(|caption| cut(caption, MOST_CAPTION_BYTES));
+        // An item without a row has a reason, and one with a row may have a caption. At most 4096 bytes.
+        let text = if self.row.is_none() { reason } else { caption };
+        bytes.extend(text.map_or(u16::MAX, |text| text.len() as u16).to_le_bytes());
+        bytes.extend(text.unwrap_or_default().as_bytes());
+        bytes
     }
 
-    /// Reads a stored item; `None` if the bytes are none.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Item> {
         let mut fields = Fields(bytes);
         let row = u64::from_le_bytes(fields.take()?);
@@ -95,16 +100,20 @@ impl Item {
             added: i64::from_le_bytes(fields.take()?),
             orientation: fields.take::<1>()?[0],
             unreadable: None,
+            caption: None,
         };
-        let length = u16::from_le_bytes(fields.take()?);
-        let unreadable = match length {
+        let most = if item.row.is_none() { MOST_REASON_BYTES } else { MOST_CAPTION_BYTES };
+        let text = match u16::from_le_bytes(fields.take()?) {
             u16::MAX if fields.0.is_empty() => None,
-            length if usize::from(length) == fields.0.len() && usize::from(length) <= MOST_REASON_BYTES => {
+            length if usize::from(length) == fields.0.len() && usize::from(length) <= most => {
                 Some(std::str::from_utf8(fields.0).ok()?.to_owned())
             }
             _ => return None,
         };
-        (item.row.is_some() != unreadable.is_some()).then_some(Item { unreadable, ..item })
+        match item.row {
+            Some(_) => Some(Item { caption: text, ..item }),
+            None => text.map(|reason| Item { unreadable: Some(reason), ..item }),
+        }
     }
 }
 
@@ -170,13 +179,15 @@ mod tests {
             orientation: 6,
             added: 1_800_000_000,
             unreadable: None,
+            caption: None,
         }
     }
 
     #[test]
     fn an_item_is_read_as_it_was_written() {
         let unreadable = Item { row: None, unreadable: Some("kaputt: é".to_owned()), ..Item::default() };
-        for item in [readable(), Item { taken: None, ..readable() }, unreadable] {
+        let captioned = Item { caption: Some("zwei Löwen".to_owned()), ..readable() };
+        for item in [readable(), Item { taken: None, ..readable() }, captioned, unreadable] {
             let bytes = item.encode();
             assert_eq!(Item::decode(&bytes), Some(item));
             for length in 0..bytes.len() {
@@ -188,10 +199,13 @@ mod tests {
     }
 
     #[test]
-    fn a_long_reason_is_cut_between_characters() {
+    fn long_reasons_and_captions_are_cut_between_characters() {
         let item = Item { unreadable: Some("é".repeat(1000)), ..Item::default() };
         let read = Item::decode(&item.encode()).expect("an item");
         assert_eq!(read.unreadable, Some("é".repeat(512)));
+        let item = Item { caption: Some(format!("x{}", "é".repeat(4000))), ..readable() };
+        let read = Item::decode(&item.encode()).expect("an item");
+        assert_eq!(read.caption, Some(format!("x{}", "é".repeat(2047))));
     }
 
     #[test]

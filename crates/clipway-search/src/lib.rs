@@ -57,7 +57,7 @@ pub use error::IndexError;
 pub use filter::{Filter, Orientation, PathPattern};
 pub use import::import;
 pub use index::{Index, Info, NewIndex};
-pub use item::{Item, MOST_PATH_BYTES, MOST_REASON_BYTES};
+pub use item::{Item, MOST_CAPTION_BYTES, MOST_PATH_BYTES, MOST_REASON_BYTES};
 pub use manifest::{MOST_WIDTH, VERSION};
 pub use merge::{Merged, merge};
 pub use rows::MOST_ROWS;

@@ -6,8 +6,8 @@ use serde::Serialize;
 use crate::error::IndexError;
 use crate::filter::Filter;
 use crate::index::Index;
-use crate::rows::unit;
-use crate::scan::{BATCH, Found, Queries, Scan};
+use crate::rows::{Rows, unit};
+use crate::scan::{BATCH, Found, Queries, Scan, on_all};
 
 /// Most results of a query.
 pub const MOST_RESULTS: usize = 100_000;
@@ -97,31 +97,32 @@ impl Index {
             let quantized = Queries::of(batch, width)
                 .ok_or_else(|| IndexError::NotFinite { what: "the query".to_owned() })?;
             let found = scan.run(processor, &quantized)?;
-            for (query, found) in batch.chunks_exact(width).zip(found) {
-                rankings.push(self.ranked(query, found, options)?);
-            }
+            let ranked = |_: &mut (), query: usize| {
+                ranked(&self.rows, &batch[query * width..][..width], &found[query], options)
+            };
+            rankings.extend(on_all(processor, found.len(), || (), ranked)?);
         }
         Ok(rankings)
     }
+}
 
-    /// Ranks what a scan found by the f16 values.
-    fn ranked(&self, query: &[f32], found: Found, options: &SearchOptions) -> Result<Ranking, IndexError> {
-        let Found { best, mean, deviation } = found;
-        let mut hits = Vec::with_capacity(best.len());
-        for scored in best {
-            let cosine = cosine(query, &self.rows.values(scored.row)?);
-            hits.push(Hit { row: scored.row, cosine, score: calibrated(cosine, mean, deviation) });
-        }
-        hits.sort_by(|a, b| b.cosine.total_cmp(&a.cosine).then(a.row.cmp(&b.row)));
-        hits.truncate(options.limit);
-        if let Some(least) = options.min_score {
-            hits.retain(|hit| hit.score >= least);
-        }
-        if options.until_gap {
-            hits.truncate(until_gap(&hits));
-        }
-        Ok(Ranking { hits, mean, deviation })
+/// Ranks what a scan found by the f16 values.
+fn ranked(rows: &Rows, query: &[f32], found: &Found, options: &SearchOptions) -> Result<Ranking, IndexError> {
+    let &Found { ref best, mean, deviation } = found;
+    let mut hits = Vec::with_capacity(best.len());
+    for scored in best {
+        let cosine = cosine(query, &rows.values(scored.row)?);
+        hits.push(Hit { row: scored.row, cosine, score: calibrated(cosine, mean, deviation) });
     }
+    hits.sort_by(|a, b| b.cosine.total_cmp(&a.cosine).then(a.row.cmp(&b.row)));
+    hits.truncate(options.limit);
+    if let Some(least) = options.min_score {
+        hits.retain(|hit| hit.score >= least);
+    }
+    if options.until_gap {
+        hits.truncate(until_gap(&hits));
+    }
+    Ok(Ranking { hits, mean, deviation })
 }
 
 /// Standard deviations above the mean; 0 if all rows have the same score.

@@ -124,6 +124,9 @@ impl Writer {
         if item.unreadable.is_some() && stored.is_some() {
             return Err(refuse("it has a feature, and a reason why it could not be read"));
         }
+        if item.unreadable.is_some() && item.caption.is_some() {
+            return Err(refuse("it has a caption, and a reason why it could not be read"));
+        }
         let before = self.items.item(bytes)?;
         let row = match (&item.unreadable, self.items.row_of_hash(&item.hash)?, stored) {
             (Some(_), _, _) => None,

@@ -106,6 +106,9 @@ pub struct Match {
     /// When it was taken, or else last changed: `YYYY-MM-DDTHH:MM:SS`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// The text beside it in its archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
 }
 
 /// A file of a row.

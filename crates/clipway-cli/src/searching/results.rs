@@ -43,6 +43,9 @@ pub struct Found {
     /// When it was taken; the date of its file if the image does not say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub date: Option<String>,
+    /// The text beside it in its archive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub caption: Option<String>,
 }
 
 /// The results of a query.
@@ -82,7 +85,8 @@ impl Answer {
                 if items.len() > 1 { items.into_iter().map(|(path, _)| path).collect() } else { Vec::new() };
             let ((width, height), date) = (item.shown_size(), DateTime::of_seconds(item.date()));
             let date = date.map(|date| date.to_string());
-            results.push(Found { rank: results.len() + 1, hit, path, paths, width, height, date });
+            let (rank, caption) = (results.len() + 1, item.caption);
+            results.push(Found { rank, hit, path, paths, width, height, date, caption });
         }
         Ok(Answer { query, mean: ranking.mean, deviation: ranking.deviation, results })
     }

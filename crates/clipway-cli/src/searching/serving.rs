@@ -100,7 +100,7 @@ impl Gallery for Served {
 
 /// A result as the server answers it.
 fn matched(found: Found) -> Match {
-    let Found { rank, hit, path, paths, width, height, date } = found;
+    let Found { rank, hit, path, paths, width, height, date, caption } = found;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let paths = paths.iter().map(|path| text(path)).collect();
     Match {
@@ -113,6 +113,7 @@ fn matched(found: Found) -> Match {
         width,
         height,
         date,
+        caption,
     }
 }
 

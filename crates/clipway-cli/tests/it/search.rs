@@ -38,6 +38,7 @@ fn write_index(path: &Path) {
             width: 72,
             height: if number == 0 { 36 } else { 72 },
             taken: Some(86_400 * number as i64),
+            caption: (number == 1).then(|| "zwei Löwen".to_owned()),
             ..Item::default()
         };
         let name = Path::new("images").join(picture.file_name().expect("a name"));
@@ -91,6 +92,10 @@ fn results_are_written_in_several_ways() {
     let results = found["queries"][0]["results"].as_array().expect("results");
     assert_eq!((results.len(), &results[0]["rank"]), (2, &1.into()));
     assert!(results[0]["cosine"].as_f64().expect("a cosine") > 0.99);
+    let captioned = scene.run(&[&SEARCH[..], &["--like", "1", "--json"]].concat()).ended(0).json();
+    let first = &captioned["queries"][0]["results"][0];
+    assert_eq!((&first["row"], &first["caption"]), (&1.into(), &"zwei Löwen".into()));
+    assert_eq!(captioned["queries"][0]["results"][1].get("caption"), None);
     let score = results[0]["score"].as_f64().expect("a score");
     assert!(score > results[1]["score"].as_f64().expect("a score"));
     let table = scene.run(&[&SEARCH[..], &lion].concat()).ended(0).stdout;

@@ -160,6 +160,48 @@ fn members_of_archives_are_images() {
 }
 
 #[test]
+fn members_of_archives_have_captions() {
+    let place = Place::new();
+    let images: Vec<Vec<u8>> = (0..7).map(bmp).collect();
+    let long = "é".repeat(3000);
+    let mut files: Vec<(&str, &[u8])> = vec![
+        // Before its image, and after it; the key ends at the first dot.
+        ("a/0.txt", b"  two lions\n"),
+        ("a/0.bmp", &images[0]),
+        ("a/1.small.bmp", &images[1]),
+        ("a/1.TXT", b"a \xff lion"),
+        ("b/0.bmp", &images[2]),
+        ("2.bmp", &images[3]),
+        ("2.txt", b" \n"),
+        ("3.bmp", &images[4]),
+        ("3.txt", long.as_bytes()),
+        // The same bytes as another image, with another caption; and bytes that are no image.
+        ("4.bmp", &images[0]),
+        ("4.txt", b"the same lions"),
+        ("5.bmp", b"no image"),
+        ("5.txt", b"a caption"),
+        ("5.note.txt", b"no caption"),
+    ];
+    place.write("x.tar", &tar(&files));
+    assert_eq!(place.fill().embedded, 5);
+    let caption = |name: &str| place.item(&format!("x.tar/{name}")).expect("an item").caption;
+    let expected = |text: &str| Some(text.to_owned());
+    assert_eq!(caption("a/0.bmp"), expected("two lions"));
+    assert_eq!(caption("a/1.small.bmp"), expected("a \u{fffd} lion"));
+    assert_eq!(caption("b/0.bmp"), None);
+    assert_eq!(caption("2.bmp"), None);
+    assert_eq!(caption("3.bmp"), Some("é".repeat(2048)));
+    assert_eq!(caption("4.bmp"), expected("the same lions"));
+    assert_eq!(caption("5.bmp"), None);
+    // A caption that changes is read again, and nothing is embedded.
+    files[0].1 = b"three lions";
+    place.write("x.tar", &tar(&files));
+    place.touch("x.tar", 2000);
+    assert_eq!(place.fill().embedded, 0);
+    assert_eq!(caption("a/0.bmp"), expected("three lions"));
+}
+
+#[test]
 fn a_stopped_run_keeps_what_it_did_and_forgets_nothing() {
     let place = Place::new();
     place.write("gone.bmp", &bmp(1000));

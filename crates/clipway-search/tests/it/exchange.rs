@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use clipway_formats::{Dtype, NpyFile, TensorFile};
+use clipway_formats::{Dtype, NpyFile, ParquetFile, TensorFile};
 use clipway_model::input::{self, Kind};
 use clipway_search::{
     Index, IndexError, Item, NewIndex, Writer, Written, import, merge, write_clip_retrieval,
@@ -45,6 +45,33 @@ fn parts_of_clip_retrievals_layout_have_the_rows_in_order() {
         }
     }
     assert_eq!(code(write_clip_retrieval(&index, &out, 3)), "exists");
+}
+
+#[test]
+fn captions_are_a_column_where_there_are_any() {
+    let (folder, path) = new_index(2);
+    fill(&path, &[1.0, 0.0, 0.0, 1.0]);
+    let texts = |out: &str| -> Vec<String> {
+        let out = folder.path().join(out);
+        write_clip_retrieval(&Index::open(&path).expect("opened"), &out, 100).expect("written");
+        let file = input::open(&out.join("metadata/metadata_0.parquet"), Kind::Rows).expect("a file");
+        let table = ParquetFile::open(Arc::new(file)).expect("a table");
+        table.columns().iter().map(|column| column.name.clone()).collect()
+    };
+    assert_eq!(texts("without"), ["image_path"]);
+    let mut writer = Writer::open(&path).expect("opened");
+    let captioned = Item { caption: Some("zwei Löwen".to_owned()), ..item(1) };
+    writer.put(&name(1), &captioned, None).expect("put");
+    writer.commit().expect("committed");
+    assert_eq!(texts("with"), ["image_path", "caption"]);
+    let table = std::fs::read(folder.path().join("with/metadata/metadata_0.parquet")).expect("a table");
+    let has = |text: &str| table.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    assert!(has("zwei Löwen") && has("images/000000.jpg"));
+    // A merge keeps them.
+    let both = folder.path().join("both");
+    merge(&both, &[path]).expect("merged");
+    let merged = Index::open(&both).expect("opened").item(&name(1)).expect("read").expect("an item");
+    assert_eq!(merged.caption.as_deref(), Some("zwei Löwen"));
 }
 
 #[test]

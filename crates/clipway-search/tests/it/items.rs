@@ -121,6 +121,8 @@ fn bad_items_are_refused() {
     assert_eq!(code(writer.put(file, &item(0), Some(&[f32::NAN, 0.0]))), "not-finite");
     let torn = Item { unreadable: Some("why".to_owned()), ..item(0) };
     assert_eq!(code(writer.put(file, &torn, Some(&[1.0, 0.0]))), "bad-value");
+    let captioned = Item { caption: Some("a lion".to_owned()), ..torn };
+    assert_eq!(code(writer.put(file, &captioned, None)), "bad-value");
     assert_eq!(code(writer.put(Path::new(""), &item(0), Some(&[1.0, 0.0]))), "bad-value");
     let long = "x".repeat(MOST_PATH_BYTES + 1);
     assert_eq!(code(writer.put(long.as_ref(), &item(0), Some(&[1.0, 0.0]))), "bad-value");

@@ -64,9 +64,12 @@ impl<T> DotKernel<T> for Survey<'_> {
                 }
             }
         }
-        for (lane, (sum, square)) in lane_sums.iter().zip(&lane_squares).enumerate() {
-            sums[lane % count] += sum;
-            squares[lane % count] += square;
+        for (of_queries, lanes) in [(sums, lane_sums), (squares, lane_squares)] {
+            for of_row in lanes.chunks_exact(count) {
+                for (all, one) in of_queries.iter_mut().zip(of_row) {
+                    *all += one;
+                }
+            }
         }
     }
 }
