@@ -132,7 +132,7 @@ struct Head<'a> {
     packed_v: &'a mut [f32],
     /// Scores of one tile of queries, `[tile rows, keys rounded up to lanes]`.
     scores: &'a mut [f32],
-    /// Rotated queries of one tile, or one rotated key; empty without a rotation.
+    /// Rotated queries of one tile, or four rotated keys; empty without a rotation.
     turned: &'a mut [f32],
 }
 
@@ -201,22 +201,22 @@ impl Head<'_> {
             let columns = vectors * S::LANES;
             let panel = &mut self.packed_k[start * width..][..columns * width];
             let key = |index: usize| (keys.start + start + index).min(keys.end - 1);
-            if let Some(rotary) = self.spec.rotary {
-                for index in 0..columns {
-                    let row = &self.k.row(key(index))[self.head * width..][..width];
-                    let turned = &mut self.turned[..width];
-                    rotary.turn(key(index) - keys.start, row, turned);
-                    for column in 0..width {
-                        panel[column * columns + index] = turned[column];
-                    }
-                }
-                continue;
-            }
             // Four keys at a time: their values for a column are neighbors in the panel.
             for index in (0..columns).step_by(4) {
-                let rows: [&[f32]; 4] = std::array::from_fn(|place| {
+                let stored: [&[f32]; 4] = std::array::from_fn(|place| {
                     &self.k.row(key(index + place))[self.head * width..][..width]
                 });
+                let rows = match self.spec.rotary {
+                    None => stored,
+                    Some(rotary) => {
+                        let turned = &mut self.turned[..4 * width];
+                        for (place, row) in stored.iter().enumerate() {
+                            let turned = &mut turned[place * width..][..width];
+                            rotary.turn(key(index + place) - keys.start, row, turned);
+                        }
+                        std::array::from_fn(|place| &turned[place * width..][..width])
+                    }
+                };
                 for column in 0..width {
                     let place = &mut panel[column * columns + index..][..4];
                     place[0] = rows[0][column];
