@@ -91,32 +91,28 @@ impl Bench<'_> {
 
     /// Rows of an index times queries, in blocks as a search has them; the rows leave the cache before the next run.
     fn scan(&self, rows: usize, width: usize, count: usize) {
-        let name = format!("scan {rows}x{width}, {count} queries");
-        if self.wanted(&name).is_none() {
-            return;
-        }
-        let bytes: Vec<u8> = (0..rows * width).map(|index| (index * 37 % 251) as u8).collect();
-        let queries: Vec<i8> = (0..count * width).map(|index| (index * 31 % 255) as u8 as i8).collect();
-        let queries = self.kernels.scan_queries(&queries, width);
-        let (scales, thresholds) = (vec![1.0; rows], vec![f32::INFINITY; count]);
-        let mut scores = RowScores::default();
         let operations = 2.0 * (rows * width * count) as f64;
-        self.measure(name, operations, "GOP/s", || {
-            for (bytes, scales) in bytes.chunks(SCANNED * width).zip(scales.chunks(SCANNED)) {
-                self.kernels.scan(bytes, scales, &queries, &thresholds, &mut scores);
+        self.measure(&format!("scan {rows}x{width}, {count} queries"), operations, "GOP/s", || {
+            let bytes: Vec<u8> = (0..rows * width).map(|index| (index * 37 % 251) as u8).collect();
+            let queries: Vec<i8> = (0..count * width).map(|index| (index * 31 % 255) as u8 as i8).collect();
+            let queries = self.kernels.scan_queries(&queries, width);
+            let (scales, thresholds) = (vec![1.0; rows], vec![f32::INFINITY; count]);
+            let mut scores = RowScores::default();
+            move || {
+                for (bytes, scales) in bytes.chunks(SCANNED * width).zip(scales.chunks(SCANNED)) {
+                    self.kernels.scan(bytes, scales, &queries, &thresholds, &mut scores);
+                }
             }
         });
     }
 
-    /// Returns the whole name of a measurement, if it is asked for.
-    fn wanted(&self, name: &str) -> Option<String> {
+    /// Prepares a computation if its name is asked for, repeats it, and prints the rate of the best run.
+    fn measure<R: FnMut()>(&self, name: &str, amount: f64, unit: &str, prepare: impl FnOnce() -> R) {
         let name = format!("{} x{} {name}", self.kernels.isa(), self.kernels.threads());
-        name.contains(self.filter).then_some(name)
-    }
-
-    /// Repeats a computation and prints the rate of the best run.
-    fn measure(&self, name: String, amount: f64, unit: &str, mut run: impl FnMut()) {
-        let Some(name) = self.wanted(&name) else { return };
+        if !name.contains(self.filter) {
+            return;
+        }
+        let mut run = prepare();
         let mut best = f64::INFINITY;
         let start = Instant::now();
         while start.elapsed().as_secs_f64() < SECONDS || best == f64::INFINITY {
@@ -134,116 +130,116 @@ impl Bench<'_> {
         pack: impl Fn(&[f32]) -> W,
         multiply: impl Fn(&W, Matrix<'_>, Epilogue<'_>, MatrixMut<'_>),
     ) {
-        let measured = format!("linear {rows} {inputs} {outputs} {name}");
-        if self.wanted(&measured).is_none() {
-            return;
-        }
-        // As in a model, the weights of one product leave the cache before the next run.
-        let layers = (64_000_000 / (4 * inputs * outputs)).max(1);
-        let values = numbers(outputs * inputs);
-        let weights: Vec<W> = (0..layers).map(|_| pack(&values)).collect();
-        let x = numbers(rows * inputs);
-        let bias = numbers(outputs);
-        let mut out = vec![0.0; rows * outputs];
-        let mut layer = 0;
         let flops = 2.0 * (rows * inputs * outputs) as f64;
-        self.measure(measured, flops, "GFLOP/s", || {
-            layer = (layer + 1) % layers;
-            let out = MatrixMut::new(&mut out, rows, outputs);
-            multiply(&weights[layer], Matrix::new(&x, rows, inputs), Epilogue::bias(Some(&bias)), out);
+        self.measure(&format!("linear {rows} {inputs} {outputs} {name}"), flops, "GFLOP/s", || {
+            // As in a model, the weights of one product leave the cache before the next run.
+            let layers = (64_000_000 / (4 * inputs * outputs)).max(1);
+            let values = numbers(outputs * inputs);
+            let weights: Vec<W> = (0..layers).map(|_| pack(&values)).collect();
+            let x = numbers(rows * inputs);
+            let bias = numbers(outputs);
+            let mut out = vec![0.0; rows * outputs];
+            let mut layer = 0;
+            move || {
+                layer = (layer + 1) % layers;
+                let out = MatrixMut::new(&mut out, rows, outputs);
+                let x = Matrix::new(&x, rows, inputs);
+                multiply(&weights[layer], x, Epilogue::bias(Some(&bias)), out);
+            }
         });
     }
 
     fn attention(&self, batch: usize, tokens: usize, heads: usize, head_width: usize, causal: bool) {
-        let name = format!("attention {batch} {tokens} {heads} {causal}");
-        if self.wanted(&name).is_none() {
-            return;
-        }
-        let width = heads * head_width;
-        let rows = batch * tokens;
-        let qkv = numbers(rows * 3 * width);
-        let mut out = vec![0.0; rows * width];
-        let view = |part: usize| Matrix::with_stride(&qkv[part * width..], rows, width, 3 * width);
-        let scale = (head_width as f32).powf(-0.5);
-        let spec = AttentionSpec { heads, head_width, scale, causal, bias: None, rotary: None };
-        let sequences = Sequence::batch(batch, tokens);
+        let (width, rows) = (heads * head_width, batch * tokens);
         let flops = 4.0 * (rows * tokens * width) as f64;
-        self.measure(name, flops, "GFLOP/s", || {
-            let out = MatrixMut::new(&mut out, rows, width);
-            self.kernels.attention(&spec, &sequences, view(0), view(1), view(2), out);
+        self.measure(&format!("attention {batch} {tokens} {heads} {causal}"), flops, "GFLOP/s", || {
+            let qkv = numbers(rows * 3 * width);
+            let mut out = vec![0.0; rows * width];
+            let scale = (head_width as f32).powf(-0.5);
+            let spec = AttentionSpec { heads, head_width, scale, causal, bias: None, rotary: None };
+            let sequences = Sequence::batch(batch, tokens);
+            move || {
+                let view = |part: usize| Matrix::with_stride(&qkv[part * width..], rows, width, 3 * width);
+                let out = MatrixMut::new(&mut out, rows, width);
+                self.kernels.attention(&spec, &sequences, view(0), view(1), view(2), out);
+            }
         });
     }
 
     fn layer_norm(&self, rows: usize, width: usize) {
-        let x = numbers(rows * width);
-        let weight = numbers(width);
-        let mut out = vec![0.0; rows * width];
-        self.measure(format!("layer_norm {rows} {width}"), x.len() as f64, "Gvalue/s", || {
-            let out = MatrixMut::new(&mut out, rows, width);
-            self.kernels.layer_norm(Matrix::new(&x, rows, width), Some(&weight), Some(&weight), 1e-5, out);
+        self.measure(&format!("layer_norm {rows} {width}"), (rows * width) as f64, "Gvalue/s", || {
+            let x = numbers(rows * width);
+            let weight = numbers(width);
+            let mut out = vec![0.0; rows * width];
+            move || {
+                let (x, out) = (Matrix::new(&x, rows, width), MatrixMut::new(&mut out, rows, width));
+                self.kernels.layer_norm(x, Some(&weight), Some(&weight), 1e-5, out);
+            }
         });
     }
 
     fn gelu(&self, len: usize) {
-        let x = numbers(len);
-        let mut out = x.clone();
         for activation in [Activation::Gelu, Activation::QuickGelu, Activation::Tanh] {
-            self.measure(format!("{activation:?} {len}"), len as f64, "Gvalue/s", || {
-                out.copy_from_slice(&x);
-                self.kernels.activation(activation, &mut out);
+            self.measure(&format!("{activation:?} {len}"), len as f64, "Gvalue/s", || {
+                let x = numbers(len);
+                let mut out = x.clone();
+                move || {
+                    out.copy_from_slice(&x);
+                    self.kernels.activation(activation, &mut out);
+                }
             });
         }
     }
 
     fn conv(&self, batch: usize, size: usize, inputs: usize, outputs: usize, window: Window, groups: usize) {
-        let name = format!("conv {batch} {size} {inputs} {outputs} {} {groups}", window.kernel[0]);
-        if self.wanted(&name).is_none() {
-            return;
-        }
-        let taps = window.kernel[0] * window.kernel[1];
-        let weight = numbers(outputs * inputs / groups * taps);
-        let conv = self.kernels.pack_conv2d::<f32>(&weight, outputs, inputs, groups, window);
-        let x = numbers(batch * size * size * inputs);
+        let weights = outputs * inputs / groups * window.kernel[0] * window.kernel[1];
         let pixels: usize = window.output_size([size; 2]).iter().product::<usize>() * batch;
-        let mut out = vec![0.0; pixels * outputs];
-        let flops = 2.0 * (pixels * weight.len()) as f64;
-        self.measure(name, flops, "GFLOP/s", || {
-            let image = Image::new(&x, batch, [size; 2], inputs);
-            self.kernels.conv2d(image, &conv, Epilogue::default(), &mut out);
+        let flops = 2.0 * (pixels * weights) as f64;
+        let name = format!("conv {batch} {size} {inputs} {outputs} {} {groups}", window.kernel[0]);
+        self.measure(&name, flops, "GFLOP/s", || {
+            let weight = numbers(weights);
+            let conv = self.kernels.pack_conv2d::<f32>(&weight, outputs, inputs, groups, window);
+            let x = numbers(batch * size * size * inputs);
+            let mut out = vec![0.0; pixels * outputs];
+            move || {
+                let image = Image::new(&x, batch, [size; 2], inputs);
+                self.kernels.conv2d(image, &conv, Epilogue::default(), &mut out);
+            }
         });
     }
 
     fn pack(&self, outputs: usize, inputs: usize) {
-        let weight = numbers(outputs * inputs);
-        let bytes = 4.0 * weight.len() as f64;
+        let bytes = 4.0 * (outputs * inputs) as f64;
         for layout in [WeightLayout::OutIn, WeightLayout::InOut] {
-            self.measure(format!("pack {layout:?}"), bytes, "GB/s", || {
-                self.kernels.pack_linear::<f32>(&weight, outputs, inputs, layout);
+            self.measure(&format!("pack {layout:?}"), bytes, "GB/s", || {
+                let weight = numbers(outputs * inputs);
+                move || {
+                    self.kernels.pack_linear::<f32>(&weight, outputs, inputs, layout);
+                }
             });
         }
     }
 
     /// Both passes of resizing a byte image to `to` columns and 224 rows, with windows as wide as bicubic's.
     fn resize(&self, width: usize, height: usize, to: usize) {
-        let name = format!("resize {width} {height}");
-        if self.wanted(&name).is_none() {
-            return;
-        }
-        let taps = |side: usize, outputs: usize| {
-            let count = (4 * side / outputs).min(side);
-            let mut taps = ByteTaps::new();
-            for output in 0..outputs {
-                let first = output * (side - count) / outputs;
-                taps.push(first, (0..count).map(|_| (1 << ByteTaps::PRECISION) / count as i32));
+        let bytes = width * height * 3;
+        self.measure(&format!("resize {width} {height}"), bytes as f64, "GB/s", || {
+            let taps = |side: usize, outputs: usize| {
+                let count = (4 * side / outputs).min(side);
+                let mut taps = ByteTaps::new();
+                for output in 0..outputs {
+                    let first = output * (side - count) / outputs;
+                    taps.push(first, (0..count).map(|_| (1 << ByteTaps::PRECISION) / count as i32));
+                }
+                taps
+            };
+            let image: Vec<u8> = (0..bytes).map(|place| (place * 7 % 251) as u8).collect();
+            let (across, down) = (taps(width, to), taps(height, 224));
+            let isa = self.kernels.isa();
+            move || {
+                let between = resize_rows::<3>(isa, &image, width, &across);
+                std::hint::black_box(resize_columns(isa, &between, to * 3, 0..to * 3, 0, &down));
             }
-            taps
-        };
-        let image: Vec<u8> = (0..width * height * 3).map(|place| (place * 7 % 251) as u8).collect();
-        let (across, down) = (taps(width, to), taps(height, 224));
-        let isa = self.kernels.isa();
-        self.measure(name, image.len() as f64, "GB/s", || {
-            let between = resize_rows::<3>(isa, &image, width, &across);
-            std::hint::black_box(resize_columns(isa, &between, to * 3, 0..to * 3, 0, &down));
         });
     }
 }
