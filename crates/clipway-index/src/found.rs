@@ -71,9 +71,6 @@ pub(crate) enum Refusal {
     Lasting(String),
 }
 
-/// Bytes of a character in UTF-8, at most.
-const LONGEST_CHARACTER: usize = 4;
-
 /// Files that changed so recently that another change could leave their time as it is.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -121,7 +118,7 @@ impl CaptionPlace {
     /// stores.
     fn read(self, archive: &impl ReadAt) -> std::io::Result<Option<String>> {
         // Of a character that is cut here, nothing is stored.
-        let most = MOST_CAPTION_BYTES + LONGEST_CHARACTER;
+        let most = MOST_CAPTION_BYTES + char::MAX.len_utf8();
         let mut bytes = vec![0; self.size.min(most as u64) as usize];
         archive.read_exact_at(self.start, &mut bytes)?;
         let text = String::from_utf8_lossy(&bytes).trim().to_owned();

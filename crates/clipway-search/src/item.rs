@@ -86,6 +86,7 @@ impl Item {
         bytes
     }
 
+    /// Reads a stored item; `None` if the bytes are none.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Item> {
         let mut fields = Fields(bytes);
         let row = u64::from_le_bytes(fields.take()?);

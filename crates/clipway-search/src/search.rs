@@ -108,9 +108,9 @@ impl Index {
 
 /// Ranks what a scan found by the f16 values.
 fn ranked(rows: &Rows, query: &[f32], found: &Found, options: &SearchOptions) -> Result<Ranking, IndexError> {
-    let &Found { ref best, mean, deviation } = found;
-    let mut hits = Vec::with_capacity(best.len());
-    for scored in best {
+    let Found { mean, deviation, .. } = *found;
+    let mut hits = Vec::with_capacity(found.best.len());
+    for scored in &found.best {
         let cosine = cosine(query, &rows.values(scored.row)?);
         hits.push(Hit { row: scored.row, cosine, score: calibrated(cosine, mean, deviation) });
     }
